@@ -1,0 +1,1 @@
+//! The catalog: one model, the seed JSON on `.catalog` and MSF on `catalog`.

@@ -1,0 +1,1 @@
+//! CMAF: incremental fragmented-MP4 reader, segment writer, codec strings.

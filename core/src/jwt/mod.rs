@@ -1,0 +1,1 @@
+//! Playback and relay tokens: mint and verify, time as a parameter.

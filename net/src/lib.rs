@@ -1,0 +1,1 @@
+//! Placeholder for the first build; replaced by the room's own first commit.
