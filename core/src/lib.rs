@@ -17,6 +17,7 @@ pub mod cmaf;
 pub mod jwt;
 pub mod moqt;
 pub mod payload;
+pub mod resolve;
 pub mod rtmp;
 pub mod time;
 pub mod transport;
