@@ -61,3 +61,6 @@ pub enum ChunkError {
     #[error("chunk size is not between 1 and the limit")]
     ChunkSize,
 }
+
+#[cfg(test)]
+mod tests;
