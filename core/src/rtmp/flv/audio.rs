@@ -45,7 +45,7 @@ pub fn parse_audio(
     for share in take_shares(tag, multitrack, tracks_max)? {
         let track = share.track;
         if let Some(body) = parse_share(packet_type, share) {
-            out.push(AudioPacket { track, body });
+            put(track, body, out);
         }
     }
     Ok(())
@@ -80,11 +80,14 @@ fn parse_legacy(format: u8, mut tag: Bytes, out: &mut Vec<AudioPacket>) -> Resul
     } else {
         AudioBody::Unsupported(legacy_name(format))
     };
-    out.push(AudioPacket {
-        track: DEFAULT_TRACK,
-        body,
-    });
+    put(DEFAULT_TRACK, body, out);
     Ok(())
+}
+
+fn put(track: u8, body: AudioBody, out: &mut Vec<AudioPacket>) {
+    if !body.is_empty() {
+        out.push(AudioPacket { track, body });
+    }
 }
 
 /// A name for a sound format of FLV annex E.4.2.1, so that a refusal can name it.

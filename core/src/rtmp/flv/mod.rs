@@ -8,8 +8,9 @@
 //! Units: composition offsets in milliseconds, signed. Payloads are slices of the message, not
 //! copies. Nanosecond offsets of ModEx are read and dropped: the system's clock for media from
 //! RTMP is the millisecond. A codec that the system has no use for is a packet of its own kind
-//! ([`VideoBody::Unsupported`]), not an error: the owner gives the refusal. A tag that ends too
-//! early is a [`FlvError`].
+//! ([`VideoBody::Unsupported`]), not an error: the owner gives the refusal. Frames and
+//! configurations without a byte say nothing and are left out (ffmpeg ends FLAC with one). A tag
+//! that ends too early is a [`FlvError`].
 
 mod audio;
 mod video;
@@ -59,7 +60,8 @@ pub enum AudioCodec {
     Aac,
     /// Opus: config is the identification header `OpusHead` of RFC 7845, section 5.1.
     Opus,
-    /// FLAC: config is `fLaC` and the stream's metadata blocks.
+    /// FLAC: config is `fLaC` and the stream's metadata blocks, or (ffmpeg 9) the 34 bytes of
+    /// STREAMINFO alone.
     Flac,
 }
 
@@ -145,6 +147,17 @@ pub enum VideoBody {
     Unsupported(FourCc),
 }
 
+impl VideoBody {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Config { config: bytes, .. } | Self::Frame { data: bytes, .. } => {
+                bytes.is_empty()
+            }
+            Self::End | Self::Unsupported(_) => false,
+        }
+    }
+}
+
 /// What one audio tag says about one track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudioPacket {
@@ -175,6 +188,17 @@ pub enum AudioBody {
     End,
     /// A codec that is not taken in.
     Unsupported(FourCc),
+}
+
+impl AudioBody {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Config { config: bytes, .. } | Self::Frame { data: bytes, .. } => {
+                bytes.is_empty()
+            }
+            Self::End | Self::Unsupported(_) => false,
+        }
+    }
 }
 
 /// Why a tag cannot be read.

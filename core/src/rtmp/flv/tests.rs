@@ -45,6 +45,7 @@ fn legacy_avc_has_configuration_signed_offsets_and_an_end() {
     // A command for the player, and nothing at all.
     assert_eq!(video(b"\x57\0"), Ok(vec![]));
     assert_eq!(video(b""), Ok(vec![]));
+    assert_eq!(video(b"\x17\x01\0\0\0"), Ok(vec![]));
     assert_eq!(video(b"\x17\x01\0\0"), Err(FlvError::Truncated));
 }
 
@@ -153,6 +154,7 @@ fn audio_reads_legacy_aac_and_extended_codecs() {
     // A channel layout, and nothing at all.
     assert_eq!(audio(b"\x94Opus\x01\x02"), Ok(vec![]));
     assert_eq!(audio(b""), Ok(vec![]));
+    assert_eq!(audio(b"\x91fLaC"), Ok(vec![]));
     assert_eq!(audio(b"\xaf"), Err(FlvError::Truncated));
     assert_eq!(audio(b"\x95\x05mp4a"), Err(FlvError::Multitrack));
 }

@@ -54,7 +54,7 @@ pub fn parse_video(
     for share in take_shares(tag, multitrack, tracks_max)? {
         let track = share.track;
         if let Some(body) = parse_share(packet_type, key, share)? {
-            out.push(VideoPacket { track, body });
+            put(track, body, out);
         }
     }
     Ok(())
@@ -99,10 +99,11 @@ fn parse_legacy(
         7 => VideoCodec::Avc,
         12 => VideoCodec::Hevc,
         other => {
-            out.push(VideoPacket {
-                track: DEFAULT_TRACK,
-                body: VideoBody::Unsupported(legacy_name(other)),
-            });
+            put(
+                DEFAULT_TRACK,
+                VideoBody::Unsupported(legacy_name(other)),
+                out,
+            );
             return Ok(());
         }
     };
@@ -119,11 +120,14 @@ fn parse_legacy(
         2 => VideoBody::End,
         _ => return Ok(()),
     };
-    out.push(VideoPacket {
-        track: DEFAULT_TRACK,
-        body,
-    });
+    put(DEFAULT_TRACK, body, out);
     Ok(())
+}
+
+fn put(track: u8, body: VideoBody, out: &mut Vec<VideoPacket>) {
+    if !body.is_empty() {
+        out.push(VideoPacket { track, body });
+    }
 }
 
 /// A name for a codec number of FLV annex E.4.3.1, so that a refusal can name it.
