@@ -2,17 +2,24 @@
 //!
 //! | format | track | written | read |
 //! |---|---|---|---|
-//! | seed JSON, version 1 | `.catalog` | `Catalog::to_seed_json` | `Catalog::parse_seed` |
-//! | MSF | `catalog` | draft-01, `Catalog::to_msf_json` | draft-00 and -01, `msf::Reader` |
-//! | catalogformat | `.catalog` | no | recognised: `detect` |
+//! | seed JSON, version 1 | `.catalog` | [`Catalog::to_seed_json`] | [`Catalog::parse_seed`] |
+//! | MSF | `catalog` | draft-01, [`Catalog::to_msf_json`] | draft-00 and -01, [`msf::Reader`] |
+//! | catalogformat | `.catalog` | no | recognised: [`detect`] |
 //!
 //! Input and output are JSON text. A catalog is what the peer says: sizes are bounded by
-//! `Limits`, unknown fields are ignored, `null` is read as absent and never written.
+//! [`Limits`], unknown fields are ignored, `null` is read as absent and never written.
 //! Sources: the seed's "The catalog"; draft-ietf-moq-msf-00, -01; draft-ietf-moq-cmsf;
 //! draft-ietf-moq-catalogformat-01.
 
+pub mod diff;
+mod json;
 mod model;
+pub mod msf;
+mod seed;
+#[cfg(test)]
+mod tests;
 
+pub use json::{Error, Format, Limits, detect};
 pub use model::{Audio, Catalog, Kind, Packaging, Track, Video};
 
 /// Name of the track that carries the seed JSON.
