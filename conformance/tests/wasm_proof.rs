@@ -1,0 +1,63 @@
+//! The proof that core does no hidden input or output: as WebAssembly, it imports nothing.
+//!
+//! A module of `wasm32-unknown-unknown` can reach a clock, a file, a socket or randomness only
+//! through an import. Core is built without features as a module of its own, and every function of
+//! it is linked in, reached or not: an import that hides in a corner would be seen.
+
+use mainstem_conformance::house::{cargo, packages, target_dir};
+use mainstem_conformance::wasm;
+use std::path::PathBuf;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Fewer functions than this would mean that the linker dropped what the proof is about.
+const FUNCTION_COUNT_MIN: u32 = 500;
+
+#[test]
+fn core_as_a_wasm_module_imports_nothing() {
+    let bytes = std::fs::read(build()).unwrap();
+    let module = wasm::parse(&bytes).unwrap();
+    assert!(
+        module.imports.is_empty(),
+        "core reaches outside itself through {:?}",
+        module.imports
+    );
+    assert!(
+        module.function_count >= FUNCTION_COUNT_MIN,
+        "the proof is empty: {} functions were linked",
+        module.function_count
+    );
+    println!(
+        "core imports nothing: {} functions, {} bytes",
+        module.function_count,
+        bytes.len()
+    );
+}
+
+fn build() -> PathBuf {
+    assert!(packages().contains_key("mainstem-core"));
+    let target_dir = target_dir().join("wasm-proof");
+    let mut build = cargo();
+    build
+        .args(["rustc", "--quiet", "--locked", "--package", "mainstem-core"])
+        .args(["--lib", "--no-default-features", "--crate-type", "cdylib"])
+        .args(["--target", TARGET, "--target-dir"])
+        .arg(&target_dir)
+        .args(["--", "-C", "link-dead-code"])
+        .args(["-C", "link-arg=--no-gc-sections"])
+        // Flags of the outer build are meant for the host.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET");
+    let output = build.output().expect("cargo starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !errors.contains("target may not be installed"),
+        "the target {TARGET} is missing; install it: rustup target add {TARGET}"
+    );
+    assert!(
+        output.status.success(),
+        "core does not build for {TARGET}:\n{errors}"
+    );
+    target_dir.join(TARGET).join("debug/mainstem_core.wasm")
+}
