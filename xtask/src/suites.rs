@@ -1,0 +1,199 @@
+//! The table of suites: what `cargo xtask test` runs, in order. A new suite is a new line.
+//!
+//! Quick refusals come first. Every suite that runs tests must run at least one: a filter that
+//! matches nothing is a failure, not a pass.
+
+use crate::house;
+use crate::setup::{self, Need};
+use anyhow::Result;
+use std::process::Command;
+
+/// One line of the table.
+pub(crate) struct Suite {
+    /// Its name for `--only`.
+    pub(crate) name: &'static str,
+    /// What it shows.
+    pub(crate) about: &'static str,
+    /// What it needs beside the toolchain.
+    pub(crate) needs: &'static [Need],
+    /// What it runs.
+    pub(crate) work: Work,
+}
+
+/// What a suite runs.
+#[derive(Clone, Copy)]
+pub(crate) enum Work {
+    /// A cargo command that reports by its exit code alone.
+    Cargo(&'static [&'static str]),
+    /// `cargo test` with these arguments, and variables for the tests.
+    Tests(
+        &'static [&'static str],
+        &'static [(&'static str, &'static str)],
+    ),
+    /// One file of `conformance/tests`, against the built program.
+    EndToEnd(&'static str),
+}
+
+const ROOMS_WITH_MUTATIONS: &[&str] = &[
+    "--package=mainstem-core",
+    "--package=mainstem-quic",
+    "mutat",
+];
+
+const MEDIA_WITH_TOOLS: &[&str] = &[
+    "--package=mainstem-core",
+    "ffprobe",
+    "--",
+    "--include-ignored",
+];
+
+const ALL_TARGETS: &[&str] = &[
+    "clippy",
+    "--workspace",
+    "--all-targets",
+    "--all-features",
+    "--",
+    "--deny=warnings",
+];
+
+/// Every suite, in order.
+pub(crate) const SUITES: &[Suite] = &[
+    Suite::new(
+        "fmt",
+        "the formatting is rustfmt's",
+        &[],
+        Work::Cargo(&["fmt", "--all", "--check"]),
+    ),
+    Suite::new("clippy", "no lint complains", &[], Work::Cargo(ALL_TARGETS)),
+    Suite::new(
+        "workspace",
+        "every room's own tests, the arrows and the wasm proof",
+        &[],
+        Work::Tests(&["--workspace"], &[]),
+    ),
+    Suite::new(
+        "mutations",
+        "20,000 mutated inputs a parser: no panic, no growth",
+        &[],
+        Work::Tests(ROOMS_WITH_MUTATIONS, &[("MAINSTEM_MUTATIONS", "20000")]),
+    ),
+    Suite::new(
+        "media",
+        "what we write, ffprobe reads",
+        &[Need::Ffmpeg],
+        Work::Tests(MEDIA_WITH_TOOLS, &[("MAINSTEM_EXTERNAL_TOOLS", "1")]),
+    ),
+    Suite::new(
+        "readme",
+        "the commands that people copy exist",
+        &[],
+        Work::EndToEnd("readme"),
+    ),
+    Suite::new(
+        "demo",
+        "one command shows a stream and leaves a good MP4",
+        &[Need::Ffmpeg],
+        Work::EndToEnd("demo"),
+    ),
+    Suite::new(
+        "rtmp-to-watch",
+        "a third-party clip over RTMP arrives whole, byte for byte",
+        &[Need::Ffmpeg, Need::Clip],
+        Work::EndToEnd("rtmp_to_watch"),
+    ),
+    Suite::new(
+        "fifty-viewers",
+        "fifty viewers, one upstream subscription a track",
+        &[Need::Ffmpeg, Need::Clip],
+        Work::EndToEnd("fifty_viewers"),
+    ),
+    Suite::new(
+        "restart",
+        "killed mid-stream: inputs, keys and viewers come back",
+        &[Need::Ffmpeg, Need::Clip],
+        Work::EndToEnd("restart"),
+    ),
+    Suite::new(
+        "refusals",
+        "each wrong credential has its own clear answer",
+        &[Need::Ffmpeg, Need::Clip],
+        Work::EndToEnd("refusals"),
+    ),
+    Suite::new(
+        "interop-aiomoqt",
+        "an independent MoQT client, three drafts, two carriers",
+        &[Need::Aiomoqt],
+        Work::EndToEnd("interop_aiomoqt"),
+    ),
+];
+
+impl Suite {
+    const fn new(
+        name: &'static str,
+        about: &'static str,
+        needs: &'static [Need],
+        work: Work,
+    ) -> Self {
+        Self {
+            name,
+            about,
+            needs,
+            work,
+        }
+    }
+
+    /// Whether it counts tests, so that running none is a failure.
+    pub(crate) fn counts_tests(&self) -> bool {
+        !matches!(self.work, Work::Cargo(_))
+    }
+
+    /// Its command; what it needs is installed first.
+    pub(crate) fn command(&self) -> Result<Command> {
+        let mut command = Command::new(house::cargo());
+        command.current_dir(house::root());
+        command.env("CARGO_TARGET_DIR", house::target_dir());
+        match self.work {
+            Work::Cargo(arguments) => {
+                command.args(arguments);
+            }
+            Work::Tests(arguments, variables) => {
+                command
+                    .arg("test")
+                    .args(arguments)
+                    .envs(variables.iter().copied());
+            }
+            Work::EndToEnd(file) => {
+                command.args(["test", "--package=mainstem-conformance"]);
+                command.args(["--features=external-tools", "--test", file]);
+                command.args(["--", "--nocapture", "--test-threads=1"]);
+                command.env("MAINSTEM_BIN", house::mainstem());
+            }
+        }
+        for need in self.needs {
+            command.env(setup::variable(*need), setup::ensure(*need)?);
+        }
+        Ok(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_end_to_end_file_stands_in_the_table() {
+        let plain = ["arrows", "tidy", "wasm_proof"];
+        let files = std::fs::read_dir(house::root().join("conformance/tests")).unwrap();
+        let files: BTreeSet<String> = files
+            .flatten()
+            .filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()))
+            .filter(|stem| !plain.contains(&stem.as_str()))
+            .collect();
+        let listed = SUITES.iter().filter_map(|suite| match suite.work {
+            Work::EndToEnd(file) => Some(file.to_owned()),
+            _ => None,
+        });
+        assert_eq!(files, listed.collect());
+    }
+}
