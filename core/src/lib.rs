@@ -21,3 +21,4 @@ pub mod resolve;
 pub mod rtmp;
 pub mod time;
 pub mod transport;
+pub mod viewer;

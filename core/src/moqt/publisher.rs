@@ -1,0 +1,346 @@
+//! An original publisher: announces namespaces to a relay and serves their tracks.
+//!
+//! [`Publisher`] is an [`App`] whose sessions are connections to relays. It keeps the newest groups
+//! of each track, as a relay does, so that a subscription that comes in mid-group starts at a group
+//! boundary. Tracks outlive sessions: after a reconnect the same tracks are announced again.
+//!
+//! The owner makes tracks and writes objects by commands; [`Event`]s tell what became of each
+//! session. Source: draft-ietf-moq-transport-18 sections 5.1, 6.2.
+
+use super::error::{PublishDoneCode, RequestCode};
+use super::message::{Message, RequestError, RequestOk};
+use super::name::{FullTrackName, RequestId, TrackNamespace};
+use super::object::Object;
+use super::parameter::Parameters;
+use super::property::Properties;
+use super::session::{self, Event as SessionEvent, Sessions};
+use super::track::cache::{End, SubgroupInfo};
+use super::track::{self, Track};
+use crate::time::Instant;
+use crate::transport::{Action, App, Closed, Input, SessionId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What happened to a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A relay accepted all announced namespaces: subscriptions may come.
+    Announced {
+        /// The session.
+        session: SessionId,
+    },
+    /// A relay refused a namespace.
+    Refused {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        error: RequestError,
+    },
+    /// A session is over, or never came about.
+    Closed {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        closed: Closed,
+    },
+}
+
+/// The publisher machine. See the module's description.
+#[derive(Debug)]
+pub struct Publisher {
+    sessions: Sessions,
+    limits: track::Limits,
+    namespaces: BTreeSet<TrackNamespace>,
+    tracks: BTreeMap<FullTrackName, Track>,
+    /// Which track a relay's SUBSCRIBE is for.
+    subscriptions: BTreeMap<(SessionId, RequestId), FullTrackName>,
+    /// Announcements that are not answered yet.
+    announcing: BTreeSet<(SessionId, RequestId)>,
+    events: VecDeque<Event>,
+}
+
+impl Publisher {
+    /// A publisher of nothing.
+    pub fn new(config: session::Config, limits: track::Limits) -> Self {
+        Self {
+            sessions: Sessions::new(config),
+            limits,
+            namespaces: BTreeSet::new(),
+            tracks: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            announcing: BTreeSet::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Announces a namespace on all sessions, present and future.
+    pub fn announce(&mut self, now: Instant, namespace: TrackNamespace) {
+        if self.namespaces.insert(namespace.clone()) {
+            let ready: Vec<SessionId> = self
+                .sessions
+                .ids()
+                .filter(|id| {
+                    self.sessions
+                        .get(*id)
+                        .is_some_and(session::Session::is_ready)
+                })
+                .collect();
+            for session in ready {
+                self.announce_on(session, &namespace);
+            }
+        }
+        self.process(now);
+    }
+
+    /// Makes a track, or gives an existing one new properties.
+    pub fn create_track(&mut self, name: FullTrackName, properties: Properties) {
+        let limits = self.limits;
+        self.tracks
+            .entry(name)
+            .and_modify(|track| track.set_properties(properties.clone()))
+            .or_insert_with(|| Track::new(properties, limits));
+    }
+
+    /// Whether there is a track of that name.
+    pub fn has_track(&self, name: &FullTrackName) -> bool {
+        self.tracks.contains_key(name)
+    }
+
+    /// How many subscriptions a track has, over all sessions.
+    pub fn subscribers_len(&self, name: &FullTrackName) -> usize {
+        self.tracks.get(name).map_or(0, Track::subscribers_len)
+    }
+
+    /// Publishes an object. An unknown track is the caller's error and changes nothing.
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        name: &FullTrackName,
+        info: SubgroupInfo,
+        object: Object,
+    ) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.publish(now, &mut self.sessions, info, object);
+        }
+        self.process(now);
+    }
+
+    /// Ends a subgroup: all of its objects have been published.
+    pub fn end_subgroup(&mut self, now: Instant, name: &FullTrackName, group: u64, subgroup: u64) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            track.end_subgroup(now, &mut self.sessions, group, subgroup, End::Finished);
+        }
+        self.process(now);
+    }
+
+    /// Ends a track: its subscriptions get PUBLISH_DONE once all is sent.
+    pub fn end_track(&mut self, now: Instant, name: &FullTrackName) {
+        if let Some(track) = self.tracks.get_mut(name) {
+            let reason = "the publisher ended the track";
+            track.finish(
+                now,
+                &mut self.sessions,
+                PublishDoneCode::TRACK_ENDED,
+                reason,
+            );
+        }
+        self.process(now);
+    }
+
+    /// Whether everything that was published has been handed to the transport and all
+    /// subscriptions are over.
+    pub fn is_drained(&self) -> bool {
+        self.tracks
+            .values()
+            .all(|track| track.subscribers_len() == 0)
+    }
+
+    /// Ends every session.
+    pub fn close_all(&mut self, reason: &str) {
+        let ids: Vec<SessionId> = self.sessions.ids().collect();
+        for id in ids {
+            self.sessions
+                .close(id, super::error::SessionCode::NO_ERROR, reason);
+        }
+    }
+
+    fn announce_on(&mut self, session: SessionId, namespace: &TrackNamespace) {
+        let Some(open) = self.sessions.get_mut(session) else {
+            return;
+        };
+        match open.publish_namespace(namespace.clone(), Parameters::default()) {
+            Ok(request) => {
+                self.announcing.insert((session, request));
+            }
+            Err(error) => {
+                let error = RequestError::new(RequestCode::INTERNAL_ERROR, error.to_string());
+                self.events.push_back(Event::Refused { session, error });
+            }
+        }
+    }
+
+    fn process(&mut self, now: Instant) {
+        while let Some((session, event)) = self.sessions.poll_event() {
+            self.take(now, session, event);
+        }
+    }
+
+    fn take(&mut self, now: Instant, session: SessionId, event: SessionEvent) {
+        match event {
+            SessionEvent::Ready(_) => {
+                for namespace in self.namespaces.clone() {
+                    self.announce_on(session, &namespace);
+                }
+            }
+            SessionEvent::Accepted { request, .. } => {
+                self.announcing.remove(&(session, request));
+                if !self.announcing.iter().any(|(of, _)| *of == session) {
+                    self.events.push_back(Event::Announced { session });
+                }
+            }
+            SessionEvent::Rejected { request, error } => {
+                self.announcing.remove(&(session, request));
+                self.events.push_back(Event::Refused { session, error });
+            }
+            SessionEvent::Request { request, message } => {
+                self.take_request(now, session, request, message);
+            }
+            SessionEvent::Update {
+                request,
+                parameters,
+            } => {
+                let key = (session, request);
+                if let Some(track) = self
+                    .subscriptions
+                    .get(&key)
+                    .and_then(|name| self.tracks.get_mut(name))
+                {
+                    track.update(now, &mut self.sessions, key, &parameters);
+                }
+                if let Some(open) = self.sessions.get_mut(session) {
+                    // An update of a request that is over needs no answer.
+                    let _ = open.accept_update(request, RequestOk::default());
+                }
+            }
+            SessionEvent::Cancelled { request, .. } => self.unsubscribe((session, request)),
+            SessionEvent::Writable { request, stream } => {
+                let key = (session, request);
+                if let Some(track) = self
+                    .subscriptions
+                    .get(&key)
+                    .and_then(|name| self.tracks.get_mut(name))
+                {
+                    track.handle_writable(now, &mut self.sessions, key, stream);
+                }
+            }
+            SessionEvent::Stopped {
+                request, stream, ..
+            } => {
+                let key = (session, request);
+                if let Some(track) = self
+                    .subscriptions
+                    .get(&key)
+                    .and_then(|name| self.tracks.get_mut(name))
+                {
+                    track.handle_stopped(key, stream);
+                }
+            }
+            SessionEvent::Closed(closed) => {
+                let of_session: Vec<_> = self
+                    .subscriptions
+                    .range((session, RequestId(0))..=(session, RequestId(u64::MAX)))
+                    .map(|(key, _)| *key)
+                    .collect();
+                for key in of_session {
+                    self.unsubscribe(key);
+                }
+                self.announcing.retain(|(of, _)| *of != session);
+                self.events.push_back(Event::Closed { session, closed });
+            }
+            // A publisher subscribes to nothing.
+            SessionEvent::Updated { .. }
+            | SessionEvent::Namespace { .. }
+            | SessionEvent::NamespaceDone { .. }
+            | SessionEvent::PublishDone { .. }
+            | SessionEvent::Object { .. }
+            | SessionEvent::SubgroupEnded { .. }
+            | SessionEvent::Datagram { .. }
+            | SessionEvent::Goaway(_) => {}
+        }
+    }
+
+    fn take_request(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        request: RequestId,
+        message: Message,
+    ) {
+        let Some(open) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let refusal = match message {
+            Message::Subscribe(subscribe) => match self.tracks.get_mut(&subscribe.track) {
+                Some(track) => {
+                    let answer = Parameters {
+                        largest: track.largest(),
+                        ..Parameters::default()
+                    };
+                    let properties = track.properties().clone();
+                    if open.accept_subscribe(request, answer, properties).is_ok() {
+                        let key = (session, request);
+                        self.subscriptions.insert(key, subscribe.track.clone());
+                        track.subscribe(now, &mut self.sessions, key, &subscribe.parameters);
+                    }
+                    return;
+                }
+                None => RequestError::new(RequestCode::DOES_NOT_EXIST, "no such track"),
+            },
+            Message::Publish(_) | Message::PublishNamespace(_) => {
+                RequestError::new(RequestCode::UNINTERESTED, "this end only publishes")
+            }
+            _ => RequestError::new(RequestCode::NOT_SUPPORTED, "this request is not served"),
+        };
+        // A request that ended meanwhile needs no answer.
+        let _ = open.reject(request, refusal);
+    }
+
+    fn unsubscribe(&mut self, key: (SessionId, RequestId)) {
+        if let Some(name) = self.subscriptions.remove(&key) {
+            if let Some(track) = self.tracks.get_mut(&name) {
+                track.unsubscribe(key);
+            }
+        }
+    }
+}
+
+impl App for Publisher {
+    type Event = Event;
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        self.sessions.handle(now, input);
+        self.process(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.sessions.handle_timeout(now);
+        self.process(now);
+        for track in self.tracks.values_mut() {
+            if track.next_timeout().is_some_and(|at| at <= now) {
+                track.handle_timeout(now, &mut self.sessions);
+            }
+        }
+        self.process(now);
+    }
+
+    fn poll(&mut self) -> Option<Action<Event>> {
+        if let Some(output) = self.sessions.poll_output() {
+            return Some(Action::Transport(output));
+        }
+        self.events.pop_front().map(Action::Event)
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let tracks = self.tracks.values().filter_map(Track::next_timeout);
+        tracks.chain(self.sessions.next_timeout()).min()
+    }
+}

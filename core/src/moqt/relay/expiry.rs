@@ -1,0 +1,102 @@
+//! Deadlines: tokens that end, questions that take too long, tracks that wait.
+
+use super::{Relay, RequestKey, Timer};
+use crate::moqt::error::{PublishDoneCode, SessionCode};
+use crate::resolve::{Refusal, RefusalCode};
+use crate::time::{Instant, UnixTime};
+use crate::transport::SessionId;
+
+impl Relay {
+    /// Ends a session when its permission ends; the earliest end counts.
+    pub(super) fn expire_session_at(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        expires: UnixTime,
+    ) {
+        let Some(peer) = self.peers.get_mut(&session) else {
+            return;
+        };
+        peer.expires = Some(peer.expires.map_or(expires, |before| before.min(expires)));
+        if let Some(at) = self.instant_of(now, expires) {
+            self.timers.insert((at, Timer::SessionExpiry(session)));
+        }
+    }
+
+    /// Ends one subscription when the token that it was asked with ends.
+    pub(super) fn expire_subscription_at(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        expires: UnixTime,
+    ) {
+        self.subscription_expiry.insert(key, expires);
+        if let Some(at) = self.instant_of(now, expires) {
+            self.timers.insert((at, Timer::SubscriptionExpiry(key)));
+        }
+    }
+
+    /// The wall clock was told again: it may have been set.
+    pub(super) fn rearm_expiries(&mut self, now: Instant) {
+        let is_expiry = |timer: &Timer| {
+            matches!(
+                timer,
+                Timer::SessionExpiry(_) | Timer::SubscriptionExpiry(_)
+            )
+        };
+        self.timers.retain(|(_, timer)| !is_expiry(timer));
+        let sessions: Vec<(UnixTime, Timer)> = self
+            .peers
+            .iter()
+            .filter_map(|(session, peer)| Some((peer.expires?, Timer::SessionExpiry(*session))))
+            .chain(
+                self.subscription_expiry
+                    .iter()
+                    .map(|(key, expires)| (*expires, Timer::SubscriptionExpiry(*key))),
+            )
+            .collect();
+        for (expires, timer) in sessions {
+            if let Some(at) = self.instant_of(now, expires) {
+                self.timers.insert((at, timer));
+            }
+        }
+    }
+
+    fn instant_of(&self, now: Instant, unix: UnixTime) -> Option<Instant> {
+        let unix_now = self.unix_now(now)?;
+        Some(now + unix.saturating_since(unix_now))
+    }
+
+    pub(super) fn take_timer(&mut self, now: Instant, timer: Timer) {
+        match timer {
+            Timer::SessionExpiry(session) => {
+                let expires = self.peers.get(&session).and_then(|peer| peer.expires);
+                if self.is_past(now, expires) {
+                    let reason = "auth_failed: the token has expired";
+                    self.deny_session(session, SessionCode::EXPIRED_AUTH_TOKEN, reason);
+                }
+            }
+            Timer::SubscriptionExpiry(key) => {
+                let expires = self.subscription_expiry.get(&key).copied();
+                if self.is_past(now, expires) {
+                    self.end_subscription(now, key, PublishDoneCode::UNAUTHORIZED);
+                }
+            }
+            Timer::Resolve(op) => {
+                let refusal = Refusal {
+                    code: RefusalCode::Unavailable,
+                    message: "the control plane did not answer in time".to_owned(),
+                };
+                self.take_resolution(now, op, Err(refusal));
+            }
+            Timer::Track(track) => self.take_track_timer(now, track),
+        }
+    }
+
+    fn is_past(&self, now: Instant, expires: Option<UnixTime>) -> bool {
+        match (expires, self.unix_now(now)) {
+            (Some(expires), Some(unix_now)) => expires <= unix_now,
+            _ => false,
+        }
+    }
+}

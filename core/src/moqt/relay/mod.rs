@@ -1,0 +1,429 @@
+//! The relay: one upload in, any number of viewers out.
+//!
+//! [`Relay`] is an [`App`] over all sessions of a host. It keeps a registry of namespaces and
+//! tracks, subscribes upstream once per track however many viewers there are, retains recent
+//! groups, and serves each viewer from them at its own pace.
+//!
+//! | a track's upstream | means | viewers |
+//! |---|---|---|
+//! | pending | SUBSCRIBE is sent upstream | wait |
+//! | established | objects flow | are served |
+//! | lost | the publisher went; it may come back | keep their subscription for `publisher_linger` |
+//! | ended | the publisher said so, or the linger is over | get PUBLISH_DONE |
+//!
+//! What it asks of its owner are [`Event`]s: to have a stream key resolved. What the owner tells it
+//! are commands: the answer, new keys, a revocation, the wall clock.
+//!
+//! Limits: [`Config`]. Source: draft-ietf-moq-transport-18 section 8 (relays); CONTRACTS A1 and
+//! seed document 003 for names and tokens.
+
+mod access;
+mod admission;
+mod expiry;
+mod prefixes;
+mod requests;
+mod tracks;
+
+use crate::moqt::error::SessionCode;
+use crate::moqt::name::{FullTrackName, RequestId, TrackNamespace};
+use crate::moqt::session::{self, Event as SessionEvent, Sessions};
+use crate::moqt::track::{self, SubscriberKey};
+use crate::resolve::{Refusal, ResolveReply, ResolveRequest};
+use crate::time::{Instant, UnixTime};
+use crate::transport::{Action, App, Input, SessionId};
+use access::Grant;
+use prefixes::Prefixes;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tracks::Entry;
+
+pub use access::Policy;
+
+/// Bounds and habits of a relay.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What each session is told and allowed.
+    pub sessions: session::Config,
+    /// Bounds of each track.
+    pub track: track::Limits,
+    /// Bytes of all retained groups together. The newest group of a track is kept beyond it.
+    pub cache_bytes_max: usize,
+    /// Tracks at a time.
+    pub tracks_max: usize,
+    /// Announced namespaces at a time.
+    pub namespaces_max: usize,
+    /// Namespaces that one SUBSCRIBE_NAMESPACE may match.
+    pub namespaces_listed_max: usize,
+    /// How long viewers keep their subscription when the publisher is lost.
+    pub publisher_linger: Duration,
+    /// How long an upstream subscription outlives its last viewer.
+    pub subscriber_linger: Duration,
+    /// Longest time that a SUBSCRIBE may wait for a publisher, whatever RENDEZVOUS_TIMEOUT says.
+    pub rendezvous_max: Duration,
+    /// How long the control plane may take to resolve a stream key.
+    pub resolve_timeout: Duration,
+    /// Requests of a session that may wait for it.
+    pub requests_held_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            sessions: session::Config {
+                sessions_max: 100_000,
+                implementation: Some(concat!("mainstem/", env!("CARGO_PKG_VERSION")).to_owned()),
+                ..session::Config::default()
+            },
+            track: track::Limits::default(),
+            cache_bytes_max: 512 << 20,
+            tracks_max: 100_000,
+            namespaces_max: 100_000,
+            namespaces_listed_max: 10_000,
+            publisher_linger: Duration::from_secs(10),
+            subscriber_linger: Duration::from_secs(2),
+            rendezvous_max: Duration::from_secs(30),
+            resolve_timeout: Duration::from_secs(10),
+            requests_held_max: 64,
+        }
+    }
+}
+
+/// What the relay asks of its owner, or tells it.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Ask the control plane and answer with [`Relay::resolved`].
+    Resolve {
+        /// Names the answer.
+        op: OpId,
+        /// The question. Holds a secret.
+        request: ResolveRequest,
+    },
+    /// A session was ended for want of permission: for the log. Holds no secret.
+    Denied {
+        /// The session.
+        session: SessionId,
+        /// Its peer.
+        remote: SocketAddr,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Names a question to the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpId(pub u64);
+
+/// What the relay does and has done, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Sessions open.
+    pub sessions: usize,
+    /// Tracks known.
+    pub tracks: usize,
+    /// Namespaces announced.
+    pub namespaces: usize,
+    /// Subscriptions to publishers, pending or established.
+    pub upstream_subscriptions: usize,
+    /// Subscriptions of viewers.
+    pub downstream_subscriptions: usize,
+    /// Bytes of retained groups.
+    pub cache_bytes: usize,
+    /// Objects received from publishers, duplicates left out.
+    pub objects_received: u64,
+    /// Payload bytes of those.
+    pub bytes_received: u64,
+    /// Objects handed to viewers' streams.
+    pub objects_sent: u64,
+    /// Payload bytes of those.
+    pub bytes_sent: u64,
+    /// Groups that slow viewers lost.
+    pub groups_dropped: u64,
+    /// Sessions ended for want of permission.
+    pub sessions_denied: u64,
+}
+
+/// What the relay knows of a session beside its MoQT state.
+#[derive(Debug)]
+struct Peer {
+    remote: SocketAddr,
+    grant: Grant,
+    /// When the session ends by its credential.
+    expires: Option<UnixTime>,
+    /// Signing keys that its subscriptions rest on.
+    kids: BTreeSet<String>,
+    /// Requests that wait for the control plane.
+    held: Vec<SessionEvent>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct TrackId(u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    SessionExpiry(SessionId),
+    SubscriptionExpiry(SubscriberKey),
+    Resolve(OpId),
+    Track(TrackId),
+}
+
+/// A request of some session.
+type RequestKey = (SessionId, RequestId);
+
+/// The relay machine. See the module's description.
+#[derive(Debug)]
+pub struct Relay {
+    config: Config,
+    policy: Policy,
+    sessions: Sessions,
+    peers: BTreeMap<SessionId, Peer>,
+
+    entries: BTreeMap<TrackId, Entry>,
+    names: BTreeMap<FullTrackName, TrackId>,
+    next_track: u64,
+    /// Which track a request of ours to a publisher, or its PUBLISH, feeds.
+    upstreams: BTreeMap<RequestKey, TrackId>,
+    /// Which track a viewer's SUBSCRIBE is for.
+    downstreams: BTreeMap<RequestKey, TrackId>,
+    subscription_expiry: BTreeMap<SubscriberKey, UnixTime>,
+    /// Retained groups by age, for eviction.
+    ages: BTreeSet<(Instant, TrackId, u64)>,
+    cache_bytes: usize,
+
+    publishers: Prefixes<RequestKey>,
+    announced: BTreeMap<RequestKey, TrackNamespace>,
+    watchers: Prefixes<RequestKey>,
+    watched: BTreeMap<RequestKey, TrackNamespace>,
+
+    ops: BTreeMap<OpId, SessionId>,
+    next_op: u64,
+    timers: BTreeSet<(Instant, Timer)>,
+    /// One moment on both clocks.
+    clock: Option<(Instant, UnixTime)>,
+    metrics: Metrics,
+    events: VecDeque<Event>,
+}
+
+impl Relay {
+    /// A relay without sessions.
+    pub fn new(config: Config, policy: Policy) -> Self {
+        Self {
+            sessions: Sessions::new(config.sessions.clone()),
+            config,
+            policy,
+            peers: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            names: BTreeMap::new(),
+            next_track: 0,
+            upstreams: BTreeMap::new(),
+            downstreams: BTreeMap::new(),
+            subscription_expiry: BTreeMap::new(),
+            ages: BTreeSet::new(),
+            cache_bytes: 0,
+            publishers: Prefixes::default(),
+            announced: BTreeMap::new(),
+            watchers: Prefixes::default(),
+            watched: BTreeMap::new(),
+            ops: BTreeMap::new(),
+            next_op: 0,
+            timers: BTreeSet::new(),
+            clock: None,
+            metrics: Metrics::default(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Tells the wall clock. To be called at start and now and then; without it no token holds.
+    pub fn set_clock(&mut self, now: Instant, unix: UnixTime) {
+        self.clock = Some((now, unix));
+        self.rearm_expiries(now);
+    }
+
+    /// The control plane's answer to [`Event::Resolve`].
+    pub fn resolved(&mut self, now: Instant, op: OpId, answer: Result<ResolveReply, Refusal>) {
+        self.take_resolution(now, op, answer);
+        self.process(now);
+    }
+
+    /// Replaces the policy. Sessions that rest on a signing key which is no longer in force end.
+    pub fn set_policy(&mut self, now: Instant, policy: Policy) {
+        self.policy = policy;
+        self.end_inactive_keys(now);
+        self.process(now);
+    }
+
+    /// Ends the publishers of an input whose credential is none of `valid`; with `valid` empty, the
+    /// input is gone and its viewers end as well.
+    pub fn revoke_input(&mut self, now: Instant, org: &str, input: &str, valid: &[String]) {
+        self.end_revoked(org, input, valid);
+        self.process(now);
+    }
+
+    /// The inputs that are being published now, by their id.
+    pub fn live_inputs(&self) -> BTreeSet<String> {
+        let publishing: BTreeSet<SessionId> = self
+            .announced
+            .keys()
+            .chain(self.upstreams.keys())
+            .map(|(session, _)| *session)
+            .collect();
+        publishing
+            .into_iter()
+            .filter_map(|session| match &self.peers.get(&session)?.grant {
+                Grant::Publish { input, .. } => Some(input.clone()),
+                Grant::Resolving | Grant::Tokens { .. } | Grant::Open => None,
+            })
+            .collect()
+    }
+
+    /// What the relay does and has done.
+    pub fn metrics(&self) -> Metrics {
+        let mut metrics = self.metrics;
+        for entry in self.entries.values() {
+            let counters = entry.track.counters();
+            metrics.objects_sent += counters.objects_sent;
+            metrics.bytes_sent += counters.bytes_sent;
+            metrics.groups_dropped += counters.groups_dropped;
+        }
+        Metrics {
+            sessions: self.sessions.len(),
+            tracks: self.entries.len(),
+            namespaces: self.announced.len(),
+            upstream_subscriptions: self.upstreams.len(),
+            downstream_subscriptions: self.downstreams.len(),
+            cache_bytes: self.cache_bytes,
+            ..metrics
+        }
+    }
+
+    /// Ends every session, for a shutdown.
+    pub fn close_all(&mut self, reason: &str) {
+        let ids: Vec<SessionId> = self.sessions.ids().collect();
+        for id in ids {
+            self.sessions.close(id, SessionCode::NO_ERROR, reason);
+        }
+    }
+
+    fn unix_now(&self, now: Instant) -> Option<UnixTime> {
+        let (at, unix) = self.clock?;
+        Some(unix + now.saturating_since(at))
+    }
+
+    /// Works off what the sessions have to tell.
+    fn process(&mut self, now: Instant) {
+        while let Some((session, event)) = self.sessions.poll_event() {
+            self.take_session_event(now, session, event);
+        }
+    }
+
+    fn take_session_event(&mut self, now: Instant, session: SessionId, event: SessionEvent) {
+        match event {
+            SessionEvent::Ready(ready) => self.admit(now, session, ready),
+            SessionEvent::Request { .. } if self.hold_request(session, &event) => {}
+            SessionEvent::Request { request, message } => {
+                self.take_request(now, (session, request), message);
+            }
+            SessionEvent::Accepted { request, accepted } => {
+                self.take_accepted(now, (session, request), accepted);
+            }
+            SessionEvent::Rejected { request, error } => {
+                self.upstream_refused(now, (session, request), &error);
+            }
+            SessionEvent::Update {
+                request,
+                parameters,
+            } => {
+                self.take_update(now, (session, request), &parameters);
+            }
+            SessionEvent::PublishDone { request, code, .. } => {
+                self.upstream_done(now, (session, request), code);
+            }
+            SessionEvent::Cancelled { request, .. } => {
+                self.request_over(now, (session, request));
+            }
+            SessionEvent::Object {
+                request,
+                header,
+                object,
+                ..
+            } => {
+                self.take_object(now, (session, request), header, object);
+            }
+            SessionEvent::SubgroupEnded {
+                request,
+                group,
+                subgroup,
+                end,
+                ..
+            } => {
+                self.take_subgroup_end(now, (session, request), group, subgroup, end);
+            }
+            SessionEvent::Datagram { request, object } => {
+                self.take_datagram((session, request), &object);
+            }
+            SessionEvent::Writable { request, stream } => {
+                self.on_track((session, request), |track, sessions, key| {
+                    track.handle_writable(now, sessions, key, stream);
+                });
+            }
+            SessionEvent::Stopped {
+                request, stream, ..
+            } => {
+                self.on_track((session, request), |track, _, key| {
+                    track.handle_stopped(key, stream);
+                });
+            }
+            // The relay neither asks for namespaces nor updates requests of its own, and a
+            // publisher that goes away is served until it closes.
+            SessionEvent::Updated { .. }
+            | SessionEvent::Namespace { .. }
+            | SessionEvent::NamespaceDone { .. }
+            | SessionEvent::Goaway(_) => {}
+            SessionEvent::Closed(_) => self.session_over(now, session),
+        }
+    }
+}
+
+impl App for Relay {
+    type Event = Event;
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        if let Input::Opened { session, opened } = &input {
+            let peer = Peer {
+                remote: opened.remote,
+                grant: Grant::Tokens { tokens: Vec::new() },
+                expires: None,
+                kids: BTreeSet::new(),
+                held: Vec::new(),
+            };
+            self.peers.insert(*session, peer);
+        }
+        self.sessions.handle(now, input);
+        self.process(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.sessions.handle_timeout(now);
+        self.process(now);
+        while let Some((deadline, timer)) = self.timers.first().copied() {
+            if deadline > now {
+                break;
+            }
+            self.timers.pop_first();
+            self.take_timer(now, timer);
+        }
+        self.process(now);
+    }
+
+    fn poll(&mut self) -> Option<Action<Event>> {
+        if let Some(output) = self.sessions.poll_output() {
+            return Some(Action::Transport(output));
+        }
+        self.events.pop_front().map(Action::Event)
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let timer = self.timers.first().map(|(deadline, _)| *deadline);
+        timer.into_iter().chain(self.sessions.next_timeout()).min()
+    }
+}

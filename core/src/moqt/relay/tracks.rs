@@ -1,0 +1,681 @@
+//! The track registry: who feeds a track, who waits for it, who gets it.
+
+use super::{Relay, RequestKey, Timer, TrackId};
+use crate::moqt::error::{PublishDoneCode, RequestCode};
+use crate::moqt::message::RequestError;
+use crate::moqt::name::{FullTrackName, Location, TrackName, TrackNamespace};
+use crate::moqt::object::{Object, SubgroupHeader};
+use crate::moqt::parameter::Parameters;
+use crate::moqt::property::Properties;
+use crate::moqt::session::{Accepted, Sessions, StreamEnd};
+use crate::moqt::track::cache::{End, Inserted, SubgroupInfo};
+use crate::moqt::track::{SubscriberKey, Track};
+use crate::time::Instant;
+use std::collections::BTreeMap;
+
+/// A track that the relay knows.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: FullTrackName,
+    pub(super) track: Track,
+    upstreams: BTreeMap<RequestKey, Upstream>,
+    /// Viewers whose SUBSCRIBE waits for the upstream's answer, or for a publisher.
+    waiting: BTreeMap<RequestKey, Waiting>,
+    /// When the viewers of a lost publisher are let go.
+    orphaned_until: Option<Instant>,
+    /// When an upstream subscription without viewers is given up.
+    idle_until: Option<Instant>,
+    is_ending: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upstream {
+    /// Our SUBSCRIBE is not answered yet.
+    Pending,
+    /// Our SUBSCRIBE was accepted.
+    Subscribed,
+    /// The peer's PUBLISH was accepted: it is the peer's to end.
+    Published,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    parameters: Parameters,
+    /// How long it waits for a publisher; `None` while an upstream is being asked.
+    until: Option<Instant>,
+}
+
+impl Entry {
+    fn is_fed(&self) -> bool {
+        self.upstreams
+            .values()
+            .any(|upstream| *upstream != Upstream::Pending)
+    }
+
+    fn has_viewers(&self) -> bool {
+        self.track.subscribers_len() > 0 || !self.waiting.is_empty()
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let waiting = self.waiting.values().filter_map(|waiting| waiting.until);
+        let track = self.track.next_timeout();
+        waiting
+            .chain(track)
+            .chain(self.orphaned_until)
+            .chain(self.idle_until)
+            .min()
+    }
+}
+
+/// Viewers.
+impl Relay {
+    /// The track of that name, made when it is new; `None` when there are too many.
+    pub(super) fn track_of(&mut self, name: FullTrackName) -> Option<TrackId> {
+        if let Some(track) = self.names.get(&name) {
+            return Some(*track);
+        }
+        if self.entries.len() >= self.config.tracks_max {
+            return None;
+        }
+        let id = TrackId(self.next_track);
+        self.next_track += 1;
+        let entry = Entry {
+            name: name.clone(),
+            track: Track::new(Properties::default(), self.config.track),
+            upstreams: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            orphaned_until: None,
+            idle_until: None,
+            is_ending: false,
+        };
+        self.entries.insert(id, entry);
+        self.names.insert(name, id);
+        Some(id)
+    }
+
+    /// A viewer that may have the track asks for it.
+    pub(super) fn join_track(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        name: FullTrackName,
+        parameters: Parameters,
+    ) {
+        let Some(id) = self.track_of(name.clone()) else {
+            self.refuse(key, RequestCode::EXCESSIVE_LOAD, "too many tracks");
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.idle_until = None;
+        if entry.is_fed() || entry.orphaned_until.is_some() {
+            self.serve_viewer(now, id, key, &parameters);
+            return;
+        }
+        let mut until = None;
+        if entry.upstreams.is_empty() && !self.subscribe_upstream(id) {
+            let wait = parameters.rendezvous_timeout_ms.unwrap_or(0);
+            let wait = std::time::Duration::from_millis(wait).min(self.config.rendezvous_max);
+            if wait.is_zero() {
+                self.refuse_unpublished(key);
+                self.remove_if_unused(id);
+                return;
+            }
+            until = Some(now + wait);
+        }
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.waiting.insert(key, Waiting { parameters, until });
+        self.downstreams.insert(key, id);
+        self.arm_track(id);
+    }
+
+    fn refuse_unpublished(&mut self, key: RequestKey) {
+        let mut error =
+            RequestError::new(RequestCode::DOES_NOT_EXIST, "nobody publishes the track");
+        error.retry_after_ms = Some(1000);
+        self.refuse_with(key, error);
+    }
+
+    /// Accepts a viewer's SUBSCRIBE and serves it what is retained.
+    fn serve_viewer(
+        &mut self,
+        now: Instant,
+        id: TrackId,
+        key: RequestKey,
+        parameters: &Parameters,
+    ) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let Some(session) = self.sessions.get_mut(key.0) else {
+            return;
+        };
+        let answer = Parameters {
+            largest: entry.track.largest(),
+            ..Parameters::default()
+        };
+        let properties = entry.track.properties().clone();
+        if session.accept_subscribe(key.1, answer, properties).is_err() {
+            return;
+        }
+        self.downstreams.insert(key, id);
+        entry
+            .track
+            .subscribe(now, &mut self.sessions, key, parameters);
+    }
+
+    /// A viewer is gone.
+    pub(super) fn leave_track(&mut self, now: Instant, key: RequestKey) {
+        self.subscription_expiry.remove(&key);
+        let Some(id) = self.downstreams.remove(&key) else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.track.unsubscribe(key);
+        entry.waiting.remove(&key);
+        if !entry.has_viewers() {
+            entry.idle_until = Some(now + self.config.subscriber_linger);
+            self.arm_track(id);
+        }
+    }
+
+    /// Ends one viewer's subscription from this side.
+    pub(super) fn end_subscription(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        code: PublishDoneCode,
+    ) {
+        if let Some(session) = self.sessions.get_mut(key.0) {
+            let done = session.publish_done(key.1, code, "auth_failed: the token has expired");
+            if done.is_err() {
+                let error = RequestError::new(RequestCode::EXPIRED_AUTH_TOKEN, "token expired");
+                // A request that ended meanwhile needs no answer.
+                let _ = session.reject(key.1, error);
+            }
+        }
+        self.leave_track(now, key);
+    }
+
+    pub(super) fn on_track(
+        &mut self,
+        key: RequestKey,
+        act: impl FnOnce(&mut Track, &mut Sessions, SubscriberKey),
+    ) {
+        let Some(id) = self.downstreams.get(&key) else {
+            return;
+        };
+        if let Some(entry) = self.entries.get_mut(id) {
+            act(&mut entry.track, &mut self.sessions, key);
+        }
+        self.forget_ended_viewer(key);
+    }
+
+    /// PUBLISH_DONE may have been the answer to a write that went through.
+    fn forget_ended_viewer(&mut self, key: RequestKey) {
+        let Some(id) = self.downstreams.get(&key).copied() else {
+            return;
+        };
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        if entry.is_ending && !entry.track.is_subscribed(key) && !entry.waiting.contains_key(&key) {
+            self.downstreams.remove(&key);
+            self.subscription_expiry.remove(&key);
+            self.remove_if_unused(id);
+        }
+    }
+}
+
+/// Publishers.
+impl Relay {
+    /// Sends SUBSCRIBE to everybody who publishes the track's namespace. Returns whether anybody does.
+    fn subscribe_upstream(&mut self, id: TrackId) -> bool {
+        let Some(entry) = self.entries.get(&id) else {
+            return false;
+        };
+        let name = entry.name.clone();
+        let mut asked = false;
+        let mut sessions_asked = std::collections::BTreeSet::new();
+        for (session, _) in self.publishers.covering(name.namespace.fields()) {
+            if sessions_asked.insert(session) {
+                asked |= self.ask_publisher(id, session, &name);
+            }
+        }
+        asked
+    }
+
+    fn ask_publisher(
+        &mut self,
+        id: TrackId,
+        session: crate::transport::SessionId,
+        name: &FullTrackName,
+    ) -> bool {
+        let Some(publisher) = self.sessions.get_mut(session) else {
+            return false;
+        };
+        let Ok(request) = publisher.subscribe(name.clone(), Parameters::default()) else {
+            return false;
+        };
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry
+                .upstreams
+                .insert((session, request), Upstream::Pending);
+            self.upstreams.insert((session, request), id);
+        }
+        true
+    }
+
+    /// A namespace was announced: tracks below it that somebody waits for are asked of it.
+    pub(super) fn subscribe_waiting_tracks(
+        &mut self,
+        now: Instant,
+        publisher: RequestKey,
+        namespace: &TrackNamespace,
+    ) {
+        // Names with a common prefix stand next to each other.
+        let from = FullTrackName {
+            namespace: namespace.clone(),
+            name: TrackName::default(),
+        };
+        let wanted: Vec<(FullTrackName, TrackId)> = self
+            .names
+            .range(from..)
+            .take_while(|(name, _)| name.namespace.has_prefix(namespace))
+            .filter(|(_, id)| {
+                self.entries.get(id).is_some_and(|entry| {
+                    let asked = entry
+                        .upstreams
+                        .keys()
+                        .any(|(session, _)| *session == publisher.0);
+                    entry.has_viewers() && !asked && !entry.is_ending
+                })
+            })
+            .map(|(name, id)| (name.clone(), *id))
+            .collect();
+        for (name, id) in wanted {
+            if self.ask_publisher(id, publisher.0, &name) {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    for waiting in entry.waiting.values_mut() {
+                        waiting.until = None;
+                    }
+                }
+                self.arm_track(id);
+            }
+        }
+        let _ = now;
+    }
+
+    pub(super) fn take_accepted(&mut self, now: Instant, key: RequestKey, accepted: Accepted) {
+        let Some(id) = self.upstreams.get(&key).copied() else {
+            return;
+        };
+        match accepted {
+            Accepted::Subscribe(answer) => {
+                let largest = answer.parameters.largest;
+                self.upstream_established(now, key, id, largest, answer.properties);
+            }
+            Accepted::Request(_) => {}
+        }
+    }
+
+    /// A publisher feeds the track from now on.
+    pub(super) fn upstream_established(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        id: TrackId,
+        largest: Option<Location>,
+        properties: Properties,
+    ) {
+        self.upstreams.insert(key, id);
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let kind = match entry.upstreams.get(&key) {
+            Some(Upstream::Pending) => Upstream::Subscribed,
+            Some(Upstream::Subscribed | Upstream::Published) | None => Upstream::Published,
+        };
+        entry.upstreams.insert(key, kind);
+        entry.orphaned_until = None;
+        entry.is_ending = false;
+        if let Some(largest) = largest {
+            entry.track.observe_largest(largest);
+        }
+        entry.track.set_properties(properties);
+        let waiting = std::mem::take(&mut entry.waiting);
+        for (viewer, waiting) in waiting {
+            self.serve_viewer(now, id, viewer, &waiting.parameters);
+        }
+        self.arm_track(id);
+    }
+
+    /// A publisher refused our SUBSCRIBE.
+    pub(super) fn upstream_refused(&mut self, now: Instant, key: RequestKey, error: &RequestError) {
+        let Some(id) = self.detach(key) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if entry.upstreams.is_empty() {
+            let waiting = std::mem::take(&mut entry.waiting);
+            for viewer in waiting.into_keys() {
+                self.downstreams.remove(&viewer);
+                self.subscription_expiry.remove(&viewer);
+                let error = RequestError {
+                    redirect: None,
+                    ..refusal_downstream(error)
+                };
+                self.refuse_with(viewer, error);
+            }
+            self.orphan(now, id);
+        }
+    }
+
+    /// A publisher is gone without a word, or its subscription was cut.
+    pub(super) fn upstream_lost(&mut self, now: Instant, key: RequestKey) {
+        let Some(id) = self.detach(key) else { return };
+        self.orphan(now, id);
+    }
+
+    /// A publisher ended the track.
+    pub(super) fn upstream_done(&mut self, now: Instant, key: RequestKey, code: PublishDoneCode) {
+        let Some(id) = self.detach(key) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if !entry.upstreams.is_empty() {
+            return;
+        }
+        if code == PublishDoneCode::TRACK_ENDED {
+            self.end_track(now, id, code, "the track has ended");
+        } else {
+            self.orphan(now, id);
+        }
+    }
+
+    fn detach(&mut self, key: RequestKey) -> Option<TrackId> {
+        let id = self.upstreams.remove(&key)?;
+        self.entries.get_mut(&id)?.upstreams.remove(&key);
+        Some(id)
+    }
+
+    /// The last publisher of a track is gone: its viewers wait for another.
+    fn orphan(&mut self, now: Instant, id: TrackId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if !entry.upstreams.is_empty() {
+            return;
+        }
+        entry.track.abandon_open(now, &mut self.sessions);
+        if entry.has_viewers() && !entry.is_ending {
+            entry.orphaned_until = Some(now + self.config.publisher_linger);
+            // Somebody else may publish the namespace already.
+            self.subscribe_upstream(id);
+            self.arm_track(id);
+        } else {
+            self.remove_if_unused(id);
+        }
+    }
+
+    fn end_track(
+        &mut self,
+        now: Instant,
+        id: TrackId,
+        code: PublishDoneCode,
+        reason: &'static str,
+    ) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.is_ending = true;
+        entry.orphaned_until = None;
+        entry.track.abandon_open(now, &mut self.sessions);
+        entry.track.finish(now, &mut self.sessions, code, reason);
+        let waiting = std::mem::take(&mut entry.waiting);
+        for viewer in waiting.into_keys() {
+            self.downstreams.remove(&viewer);
+            self.refuse_unpublished(viewer);
+        }
+        self.forget_ended_viewers(id);
+        self.arm_track(id);
+    }
+
+    fn forget_ended_viewers(&mut self, id: TrackId) {
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        let ended: Vec<RequestKey> = self
+            .downstreams
+            .iter()
+            .filter(|(key, of)| **of == id && !entry.track.is_subscribed(**key))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in ended {
+            self.downstreams.remove(&key);
+            self.subscription_expiry.remove(&key);
+        }
+        self.remove_if_unused(id);
+    }
+}
+
+/// Objects.
+impl Relay {
+    pub(super) fn take_object(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        header: SubgroupHeader,
+        object: Object,
+    ) {
+        let Some(id) = self.upstreams.get(&key).copied() else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let info = SubgroupInfo {
+            priority: header.priority,
+            has_properties: header.has_properties,
+            end_of_group: header.end_of_group,
+            first_object: header.first_object,
+        };
+        let (group, size) = (object.group, object.payload.len() as u64);
+        let before = (
+            entry.track.cache().bytes(),
+            entry.track.cache().newest_group(),
+        );
+        let inserted = entry.track.publish(now, &mut self.sessions, info, object);
+        let after = entry.track.cache().bytes();
+        self.cache_bytes = self
+            .cache_bytes
+            .saturating_sub(before.0)
+            .saturating_add(after);
+        if inserted == Inserted::New {
+            self.metrics.objects_received += 1;
+            self.metrics.bytes_received += size;
+            if before.1.is_none_or(|newest| group > newest) {
+                self.ages.insert((now, id, group));
+            }
+        }
+        self.evict();
+    }
+
+    pub(super) fn take_datagram(&mut self, key: RequestKey, object: &Object) {
+        let Some(id) = self.upstreams.get(&key) else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        self.metrics.objects_received += 1;
+        self.metrics.bytes_received += object.payload.len() as u64;
+        entry.track.publish_datagram(&mut self.sessions, object);
+    }
+
+    pub(super) fn take_subgroup_end(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        group: u64,
+        subgroup: Option<u64>,
+        end: StreamEnd,
+    ) {
+        let (Some(id), Some(subgroup)) = (self.upstreams.get(&key), subgroup) else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let end = match end {
+            StreamEnd::Finished => End::Finished,
+            StreamEnd::Reset(_) => End::Abandoned,
+        };
+        entry
+            .track
+            .end_subgroup(now, &mut self.sessions, group, subgroup, end);
+    }
+
+    /// Keeps all retained groups together within the budget: the oldest go first, the newest group
+    /// of a track stays.
+    fn evict(&mut self) {
+        let mut kept = Vec::new();
+        while self.cache_bytes > self.config.cache_bytes_max {
+            let Some((at, id, group)) = self.ages.pop_first() else {
+                break;
+            };
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
+            let oldest = entry.track.cache().oldest_group();
+            if oldest.is_none_or(|oldest| oldest > group) {
+                continue;
+            }
+            let before = entry.track.cache().bytes();
+            if entry.track.evict_oldest(&mut self.sessions).is_none() {
+                kept.push((at, id, group));
+                continue;
+            }
+            let freed = before.saturating_sub(entry.track.cache().bytes());
+            self.cache_bytes = self.cache_bytes.saturating_sub(freed);
+        }
+        self.ages.extend(kept);
+        // Groups that a track evicted by itself leave their age behind.
+        while self.ages.len() > self.entries.len().saturating_mul(64).max(1024) {
+            self.ages.pop_first();
+        }
+    }
+}
+
+/// Time.
+impl Relay {
+    fn arm_track(&mut self, id: TrackId) {
+        if let Some(at) = self.entries.get(&id).and_then(Entry::next_timeout) {
+            self.timers.insert((at, Timer::Track(id)));
+        }
+    }
+
+    pub(super) fn take_track_timer(&mut self, now: Instant, id: TrackId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let given_up: Vec<RequestKey> = entry
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| due(waiting.until))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &given_up {
+            entry.waiting.remove(key);
+        }
+        let (is_idle, is_orphaned) = (due(entry.idle_until), due(entry.orphaned_until));
+        entry.track.handle_timeout(now, &mut self.sessions);
+        for key in given_up {
+            self.downstreams.remove(&key);
+            self.refuse(
+                key,
+                RequestCode::TIMEOUT,
+                "nobody published the track in time",
+            );
+        }
+        if is_orphaned {
+            let reason = "the publisher was lost and did not come back";
+            self.end_track(now, id, PublishDoneCode::TRACK_ENDED, reason);
+        } else {
+            let is_ending = self.entries.get(&id).is_some_and(|entry| entry.is_ending);
+            if is_ending {
+                self.forget_ended_viewers(id);
+            }
+        }
+        if is_idle {
+            self.give_up_idle(id);
+        }
+        self.arm_track(id);
+    }
+
+    /// No viewer is left: ends our upstream subscriptions and forgets what they brought.
+    fn give_up_idle(&mut self, id: TrackId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.idle_until = None;
+        if entry.has_viewers() {
+            return;
+        }
+        let ours: Vec<RequestKey> = entry
+            .upstreams
+            .iter()
+            .filter(|(_, upstream)| **upstream != Upstream::Published)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in ours {
+            self.detach(key);
+            self.cancel(key);
+        }
+        self.remove_if_unused(id);
+    }
+
+    /// Forgets a track that nobody feeds and nobody wants.
+    fn remove_if_unused(&mut self, id: TrackId) {
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        if !entry.upstreams.is_empty() || entry.has_viewers() {
+            return;
+        }
+        let Some(entry) = self.entries.remove(&id) else {
+            return;
+        };
+        self.names.remove(&entry.name);
+        self.cache_bytes = self.cache_bytes.saturating_sub(entry.track.cache().bytes());
+        let counters = entry.track.counters();
+        self.metrics.objects_sent += counters.objects_sent;
+        self.metrics.bytes_sent += counters.bytes_sent;
+        self.metrics.groups_dropped += counters.groups_dropped;
+    }
+}
+
+/// What a viewer is told when the publisher refused: the cause, where it is the viewer's concern.
+fn refusal_downstream(error: &RequestError) -> RequestError {
+    let code = match error.code {
+        RequestCode::DOES_NOT_EXIST
+        | RequestCode::INVALID_RANGE
+        | RequestCode::NOT_SUPPORTED
+        | RequestCode::TIMEOUT
+        | RequestCode::EXCESSIVE_LOAD
+        | RequestCode::GOING_AWAY
+        | RequestCode::UNSUPPORTED_EXTENSION
+        | RequestCode::MALFORMED_TRACK => error.code,
+        // The publisher refused us, not the viewer.
+        _ => RequestCode::INTERNAL_ERROR,
+    };
+    let mut refusal = RequestError::new(code, error.reason.clone());
+    refusal.retry_after_ms = error.retry_after_ms;
+    refusal
+}

@@ -1,0 +1,552 @@
+//! What the peer sends: its control stream, request streams, subgroup streams and datagrams.
+//!
+//! A stream is held back, within a byte bound, while it cannot be understood yet: anything before
+//! the peer's SETUP, and a subgroup whose track alias has not been established.
+//!
+//! Source: draft-ietf-moq-transport-18 sections 3.3 (session initialization), 10 (data streams).
+
+use super::{
+    Bytes, Carrier, DataStream, Direction, Event, Instant, Message, Origin, ProtocolError, Ready,
+    RequestId, Session, SessionCode, Side, State, StreamCode, StreamEnd, StreamEvent, StreamId,
+    Target, TrackAlias,
+};
+use crate::moqt::control::ControlReader;
+use crate::moqt::message::{Setup, StreamRole};
+use crate::moqt::object::{
+    self, DataFault, DatagramEvent, StreamKind, SubgroupEvent, SubgroupHeader, SubgroupReader,
+};
+
+/// How many aliases of ended subscriptions are remembered, to discard late streams at once.
+const RETIRED_ALIASES: usize = 64;
+
+/// The receiving half of a stream.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    kind: Kind,
+    ended: Option<StreamEnd>,
+    held: usize,
+    /// When a subgroup that waits for its alias is given up.
+    alias_deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// A unidirectional stream whose type has not fully arrived.
+    Untyped(Vec<Bytes>),
+    Control(ControlReader),
+    Request(ControlReader),
+    Subgroup {
+        reader: SubgroupReader,
+        header: Option<SubgroupHeader>,
+        bound: Option<Bound>,
+    },
+    Discard,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    request: RequestId,
+    subgroup: Option<u64>,
+}
+
+impl Incoming {
+    pub(super) fn request() -> Self {
+        Self::of(Kind::Request(ControlReader::new(StreamRole::Request)))
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            ended: None,
+            held: 0,
+            alias_deadline: None,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.alias_deadline
+    }
+}
+
+impl Session {
+    pub(super) fn take_stream_event(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        event: StreamEvent,
+    ) -> Result<(), ProtocolError> {
+        match event {
+            StreamEvent::Data(data) => {
+                self.admit(stream)?;
+                let Some(incoming) = self.incoming.get_mut(&stream) else {
+                    return Ok(());
+                };
+                incoming.push(data, &mut self.held_bytes);
+                self.advance(now, stream)
+            }
+            StreamEvent::Finished => self.take_end(now, stream, StreamEnd::Finished),
+            StreamEvent::Reset(code) => {
+                self.take_end(now, stream, StreamEnd::Reset(StreamCode(code)))
+            }
+            StreamEvent::Writable => {
+                if let Some(request) = self.outgoing.get(&stream).map(DataStream::request) {
+                    self.event(Event::Writable { request, stream });
+                }
+                Ok(())
+            }
+            StreamEvent::Stopped(code) => self.take_stop(stream, StreamCode(code)),
+        }
+    }
+
+    /// Makes room for a stream of the peer that is new.
+    fn admit(&mut self, stream: StreamId) -> Result<(), ProtocolError> {
+        if stream.origin() == Origin::Local || self.incoming.contains_key(&stream) {
+            return Ok(());
+        }
+        if self.incoming.len() >= self.limits.incoming_streams_max {
+            return Err(ProtocolError::new(
+                SessionCode::PROTOCOL_VIOLATION,
+                "more open streams than were granted",
+            ));
+        }
+        let incoming = match stream.direction() {
+            Direction::Bidirectional => Incoming::request(),
+            Direction::Unidirectional => Incoming::of(Kind::Untyped(Vec::new())),
+        };
+        self.incoming.insert(stream, incoming);
+        Ok(())
+    }
+
+    fn take_end(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        end: StreamEnd,
+    ) -> Result<(), ProtocolError> {
+        if self.control_in == Some(stream) {
+            return Err(ProtocolError::violation("control stream closed"));
+        }
+        self.admit(stream)?;
+        let Some(incoming) = self.incoming.get_mut(&stream) else {
+            return Ok(());
+        };
+        incoming.ended = Some(end);
+        self.advance(now, stream)
+    }
+
+    fn take_stop(&mut self, stream: StreamId, code: StreamCode) -> Result<(), ProtocolError> {
+        if stream == self.control_out {
+            return Err(ProtocolError::violation("control stream stopped"));
+        }
+        if let Some(data) = self.outgoing.remove(&stream) {
+            self.event(Event::Stopped {
+                request: data.request(),
+                stream,
+                code,
+            });
+        } else {
+            self.request_stream_stopped(stream, code);
+        }
+        Ok(())
+    }
+
+    /// Understands as much of a stream as can be understood now.
+    fn advance(&mut self, now: Instant, stream: StreamId) -> Result<(), ProtocolError> {
+        let Some(mut incoming) = self.incoming.remove(&stream) else {
+            return Ok(());
+        };
+        let keep = self.advance_taken(now, stream, &mut incoming)?;
+        if !keep || self.state == State::Closed {
+            self.held_bytes = self.held_bytes.saturating_sub(incoming.held);
+            return Ok(());
+        }
+        self.incoming.insert(stream, incoming);
+        if self.held_bytes > self.limits.held_bytes_max {
+            return Err(ProtocolError::new(
+                SessionCode::PROTOCOL_VIOLATION,
+                "too many bytes wait for SETUP or for a track alias",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns whether the stream has to be kept.
+    fn advance_taken(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        incoming: &mut Incoming,
+    ) -> Result<bool, ProtocolError> {
+        if let Kind::Untyped(pieces) = &mut incoming.kind {
+            match self.classify(stream, pieces)? {
+                Some(kind) => incoming.kind = kind,
+                None => return Ok(incoming.ended.is_none()),
+            }
+        }
+        match &mut incoming.kind {
+            Kind::Untyped(_) => Ok(true),
+            Kind::Discard => Ok(incoming.ended.is_none()),
+            Kind::Control(reader) => {
+                while let Some(message) = reader.poll(self.draft)? {
+                    self.take_control_message(now, message)?;
+                }
+                incoming.release(&mut self.held_bytes);
+                Ok(true)
+            }
+            Kind::Request(_) => self.advance_request(now, stream, incoming),
+            Kind::Subgroup { .. } => self.advance_subgroup(now, stream, incoming),
+        }
+    }
+
+    fn classify(
+        &mut self,
+        stream: StreamId,
+        pieces: &mut Vec<Bytes>,
+    ) -> Result<Option<Kind>, ProtocolError> {
+        let Some(kind) = object::stream_kind(pieces)? else {
+            return Ok(None);
+        };
+        let kind = match kind {
+            StreamKind::Control => {
+                if self.control_in.is_some() {
+                    return Err(ProtocolError::violation("second control stream"));
+                }
+                self.control_in = Some(stream);
+                let mut reader = ControlReader::new(StreamRole::Control);
+                pieces.drain(..).for_each(|piece| reader.push(&piece));
+                Kind::Control(reader)
+            }
+            StreamKind::Subgroup => {
+                let mut reader = SubgroupReader::new(self.limits.object);
+                pieces.drain(..).for_each(|piece| reader.push(piece));
+                Kind::Subgroup {
+                    reader,
+                    header: None,
+                    bound: None,
+                }
+            }
+            StreamKind::Padding => Kind::Discard,
+            // No FETCH of ours is open, so nobody asked for this stream.
+            StreamKind::Fetch => {
+                self.stop(stream, StreamCode::CANCELLED);
+                Kind::Discard
+            }
+        };
+        Ok(Some(kind))
+    }
+
+    fn take_control_message(
+        &mut self,
+        now: Instant,
+        message: Message,
+    ) -> Result<(), ProtocolError> {
+        match (message, self.state) {
+            (Message::Setup(setup), State::Setup { .. }) => self.take_setup(now, setup),
+            (Message::Goaway(goaway), State::Ready) => {
+                if self.goaway_received {
+                    return Err(ProtocolError::violation("second GOAWAY"));
+                }
+                if self.side == Side::Server && !goaway.new_session_uri.is_empty() {
+                    return Err(ProtocolError::violation("GOAWAY of a client with a URI"));
+                }
+                if goaway
+                    .request_id
+                    .is_some_and(|id| id.0 % 2 != self.own_ids.next() % 2)
+                {
+                    return Err(ProtocolError::new(
+                        SessionCode::INVALID_REQUEST_ID,
+                        "GOAWAY names a request id of the wrong parity",
+                    ));
+                }
+                self.goaway_received = true;
+                self.event(Event::Goaway(goaway));
+                Ok(())
+            }
+            (Message::Setup(_), _) => Err(ProtocolError::violation("second SETUP")),
+            (_, State::Setup { .. }) => Err(ProtocolError::violation(
+                "control stream does not begin with SETUP",
+            )),
+            _ => Err(ProtocolError::violation(
+                "message does not belong on the control stream",
+            )),
+        }
+    }
+
+    fn take_setup(&mut self, now: Instant, setup: Setup) -> Result<(), ProtocolError> {
+        let from_transport = self.carrier == Carrier::WebTransport;
+        if setup.path.is_some() && (self.side == Side::Client || from_transport) {
+            return Err(ProtocolError::new(
+                SessionCode::INVALID_PATH,
+                "PATH is not allowed here",
+            ));
+        }
+        if setup.authority.is_some() && (self.side == Side::Client || from_transport) {
+            return Err(ProtocolError::new(
+                SessionCode::INVALID_AUTHORITY,
+                "AUTHORITY is not allowed here",
+            ));
+        }
+        let target = match (self.side, self.carrier) {
+            (Side::Client, _) => None,
+            (Side::Server, Carrier::WebTransport) => self.target.take(),
+            (Side::Server, Carrier::Quic) => Some(Target {
+                authority: setup.authority.unwrap_or_default(),
+                path: setup.path.unwrap_or_default(),
+            }),
+        };
+        self.state = State::Ready;
+        let implementation = setup.implementation;
+        self.event(Event::Ready(Ready {
+            target,
+            tokens: setup.authorization_tokens,
+            implementation,
+        }));
+        let waiting: Vec<StreamId> = self.incoming.keys().copied().collect();
+        for stream in waiting {
+            self.advance(now, stream)?;
+        }
+        Ok(())
+    }
+
+    fn advance_request(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        incoming: &mut Incoming,
+    ) -> Result<bool, ProtocolError> {
+        if self.state != State::Ready {
+            return Ok(true);
+        }
+        incoming.release(&mut self.held_bytes);
+        loop {
+            let Kind::Request(reader) = &mut incoming.kind else {
+                break;
+            };
+            let Some(message) = reader.poll(self.draft)? else {
+                if incoming.ended == Some(StreamEnd::Finished) && reader.is_mid_message() {
+                    return Err(ProtocolError::violation(
+                        "request stream ends inside a message",
+                    ));
+                }
+                break;
+            };
+            let may_bind = matches!(message, Message::Publish(_) | Message::SubscribeOk(_));
+            self.take_request_message(now, stream, message)?;
+            if may_bind {
+                self.resume_held_streams(now)?;
+            }
+            if !self.request_streams.contains_key(&stream) {
+                incoming.kind = Kind::Discard;
+            }
+        }
+        match incoming.ended {
+            None => Ok(true),
+            Some(StreamEnd::Finished) => {
+                self.request_stream_ended(stream, None);
+                Ok(false)
+            }
+            Some(StreamEnd::Reset(code)) => {
+                self.request_stream_ended(stream, Some(code));
+                Ok(false)
+            }
+        }
+    }
+
+    fn advance_subgroup(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        incoming: &mut Incoming,
+    ) -> Result<bool, ProtocolError> {
+        if self.state != State::Ready {
+            return Ok(true);
+        }
+        let Kind::Subgroup {
+            reader,
+            header,
+            bound,
+        } = &mut incoming.kind
+        else {
+            return Ok(true);
+        };
+        loop {
+            if let (Some(known), None) = (*header, *bound) {
+                let Some(request) = self.aliases_in.get(&known.track_alias).copied() else {
+                    let retired = self.retired_aliases.contains(&known.track_alias);
+                    return Ok(self.hold_for_alias(now, stream, incoming, retired));
+                };
+                *bound = Some(Bound {
+                    request,
+                    subgroup: known.subgroup.known(),
+                });
+                incoming.alias_deadline = None;
+            }
+            match reader.poll() {
+                Ok(Some(SubgroupEvent::Header(known))) => *header = Some(known),
+                Err(DataFault::Session(fault)) => return Err(fault),
+                Err(DataFault::Track(_)) => {
+                    self.stop(stream, StreamCode::MALFORMED_TRACK);
+                    if let Some(Bound { request, .. }) = *bound {
+                        self.give_up_malformed(request);
+                    }
+                    return Ok(false);
+                }
+                Ok(Some(SubgroupEvent::Object(object))) => {
+                    let (Some(header), Some(bound)) = (*header, bound.as_mut()) else {
+                        continue;
+                    };
+                    bound.subgroup = object.subgroup;
+                    let request = bound.request;
+                    self.event(Event::Object {
+                        request,
+                        stream,
+                        header,
+                        object,
+                    });
+                }
+                Ok(None) => break,
+            }
+        }
+        let Some(end) = incoming.ended else {
+            incoming.release(&mut self.held_bytes);
+            return Ok(true);
+        };
+        if end == StreamEnd::Finished {
+            reader.finish()?;
+        }
+        if let (Some(header), Some(Bound { request, subgroup })) = (*header, *bound) {
+            self.event(Event::SubgroupEnded {
+                request,
+                stream,
+                group: header.group,
+                subgroup,
+                end,
+            });
+            if let Some(entry) = self.requests.get_mut(&request) {
+                entry.streams_ended = entry.streams_ended.saturating_add(1);
+            }
+            self.settle_ending(request);
+        }
+        Ok(false)
+    }
+
+    /// A track whose objects break the rules is not subscribed to any longer.
+    fn give_up_malformed(&mut self, request: RequestId) {
+        let code = StreamCode::MALFORMED_TRACK;
+        if self.cancel(request, code).is_ok() {
+            self.event(Event::Cancelled {
+                request,
+                code: Some(code),
+            });
+        }
+    }
+
+    /// A subgroup without a known alias waits, unless its subscription is over. Returns whether the
+    /// stream has to be kept.
+    fn hold_for_alias(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        incoming: &mut Incoming,
+        retired: bool,
+    ) -> bool {
+        if retired {
+            self.stop(stream, StreamCode::CANCELLED);
+            return false;
+        }
+        if matches!(incoming.ended, Some(StreamEnd::Reset(_))) {
+            return false;
+        }
+        if incoming.alias_deadline.is_none() {
+            incoming.alias_deadline = Some(now + self.limits.alias_timeout);
+        }
+        true
+    }
+
+    /// Tries the held streams again: an alias was established.
+    fn resume_held_streams(&mut self, now: Instant) -> Result<(), ProtocolError> {
+        let held: Vec<StreamId> = self
+            .incoming
+            .iter()
+            .filter(|(_, incoming)| incoming.alias_deadline.is_some())
+            .map(|(stream, _)| *stream)
+            .collect();
+        for stream in held {
+            self.advance(now, stream)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn expire_held_streams(&mut self, now: Instant) {
+        let due: Vec<StreamId> = self
+            .incoming
+            .iter()
+            .filter(|(_, incoming)| incoming.deadline().is_some_and(|deadline| deadline <= now))
+            .map(|(stream, _)| *stream)
+            .collect();
+        for stream in due {
+            self.drop_incoming(stream);
+            self.stop(stream, StreamCode::CANCELLED);
+        }
+    }
+
+    fn drop_incoming(&mut self, stream: StreamId) -> bool {
+        let Some(incoming) = self.incoming.remove(&stream) else {
+            return false;
+        };
+        self.held_bytes = self.held_bytes.saturating_sub(incoming.held);
+        true
+    }
+
+    /// Keeps a stream only to see it end: what else it says has no meaning any more.
+    pub(super) fn discard_rest(&mut self, stream: StreamId) {
+        if let Some(incoming) = self.incoming.get_mut(&stream) {
+            incoming.kind = Kind::Discard;
+        }
+    }
+
+    pub(super) fn retire_alias(&mut self, alias: TrackAlias) {
+        if self.retired_aliases.len() == RETIRED_ALIASES {
+            self.retired_aliases.pop_front();
+        }
+        self.retired_aliases.push_back(alias);
+    }
+
+    pub(super) fn take_datagram(&mut self, data: Bytes) -> Result<(), ProtocolError> {
+        match object::decode_datagram(&data, &self.limits.object) {
+            Ok(DatagramEvent::Object {
+                track_alias,
+                object,
+                ..
+            }) => {
+                if let Some(request) = self.aliases_in.get(&track_alias).copied() {
+                    self.event(Event::Datagram { request, object });
+                }
+                Ok(())
+            }
+            // A malformed object in a datagram is as good as lost.
+            Ok(DatagramEvent::Padding) | Err(DataFault::Track(_)) => Ok(()),
+            Err(DataFault::Session(fault)) => Err(fault),
+        }
+    }
+}
+
+impl Incoming {
+    fn push(&mut self, data: Bytes, held_bytes: &mut usize) {
+        let len = data.len();
+        match &mut self.kind {
+            Kind::Untyped(pieces) => pieces.push(data),
+            Kind::Control(reader) | Kind::Request(reader) => reader.push(&data),
+            Kind::Subgroup { reader, .. } => reader.push(data),
+            Kind::Discard => return,
+        }
+        self.held = self.held.saturating_add(len);
+        *held_bytes = held_bytes.saturating_add(len);
+    }
+
+    /// What was held back has been understood, or is bounded by the reader from here on.
+    fn release(&mut self, held_bytes: &mut usize) {
+        *held_bytes = held_bytes.saturating_sub(self.held);
+        self.held = 0;
+    }
+}

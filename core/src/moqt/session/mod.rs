@@ -1,0 +1,565 @@
+//! One MoQT session: the control streams, the request streams and the data streams of one peer.
+//!
+//! The machine is symmetric: both ends publish and subscribe. It knows what the specification says
+//! about one session and nothing of tracks kept, routes or permission: its owner (a relay, a
+//! publisher, a subscriber) decides those, by commands.
+//!
+//! | state | means | leaves by |
+//! |---|---|---|
+//! | `Setup` | our SETUP is sent, the peer's awaited; its other streams are held back | peer's SETUP, or time-out |
+//! | `Ready` | requests and objects flow | a close by either end |
+//! | `Closed` | nothing more comes out | - |
+//!
+//! Inputs: stream events, datagrams and the close of one transport session. Outputs: transport work
+//! and [`Event`]s, in one queue, so that their order is kept. A peer's fault closes the session with
+//! the code that the specification names; it is never an `Err`. `Err` is for the owner's own faults.
+//!
+//! Limits: [`Limits`]. Source: draft-ietf-moq-transport-18 sections 3 (sessions), 5 (requests),
+//! 9 (control messages), 10 (data streams), and drafts 20 to 22 by [`Draft::profile`].
+
+mod data;
+mod incoming;
+mod request_ids;
+mod requests;
+mod sessions;
+
+use crate::moqt::draft::Draft;
+use crate::moqt::error::{ProtocolError, PublishDoneCode, RequestCode, SessionCode, StreamCode};
+use crate::moqt::message::{Goaway, Message, RequestError, RequestOk, Setup, SubscribeOk};
+use crate::moqt::name::{RequestId, TrackAlias, TrackNamespace};
+use crate::moqt::object::{self, Object, SubgroupHeader};
+use crate::moqt::parameter::{AuthorizationToken, Parameters};
+use crate::payload::Payload;
+use crate::time::Instant;
+use crate::transport::{
+    Action, Carrier, Closed, Direction, Opened, Origin, Output, SessionId, Side, StreamEvent,
+    StreamId, Target,
+};
+use bytes::{Bytes, BytesMut};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+pub use data::DataStream;
+pub use requests::Request;
+pub use sessions::{Config, Sessions};
+
+/// Priority of control streams: before everything else.
+pub const CONTROL_PRIORITY: i32 = i32::MAX;
+/// Priority of request streams: after the control stream, before all objects.
+pub const REQUEST_PRIORITY: i32 = i32::MAX - 1;
+
+/// Bounds of one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long the peer's SETUP may take.
+    pub setup_timeout: Duration,
+    /// How long a data stream may wait for the message that establishes its track alias.
+    pub alias_timeout: Duration,
+    /// How long after PUBLISH_DONE late data streams are awaited.
+    pub publish_done_timeout: Duration,
+    /// Open requests, of both ends together.
+    pub requests_max: usize,
+    /// Request IDs that may be skipped, and REQUEST_UPDATEs that may await their answer.
+    pub request_gaps_max: usize,
+    /// The peer's open streams.
+    pub incoming_streams_max: usize,
+    /// Bytes of streams held back, for SETUP or for a track alias.
+    pub held_bytes_max: usize,
+    /// Bounds of one object.
+    pub object: object::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            setup_timeout: Duration::from_secs(10),
+            alias_timeout: Duration::from_secs(2),
+            publish_done_timeout: Duration::from_secs(3),
+            requests_max: 1024,
+            request_gaps_max: 1024,
+            incoming_streams_max: 2048,
+            held_bytes_max: 4 << 20,
+            object: object::Limits::default(),
+        }
+    }
+}
+
+/// What the peer said in its SETUP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Where the client wants to go, from the WebTransport request or from SETUP. Servers only.
+    pub target: Option<Target>,
+    /// Tokens given for the whole session, by value.
+    pub tokens: Vec<AuthorizationToken>,
+    /// The peer's name and version, if it told.
+    pub implementation: Option<String>,
+}
+
+/// How a data stream of the peer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamEnd {
+    /// All objects arrived.
+    Finished,
+    /// Abandoned with this code.
+    Reset(StreamCode),
+}
+
+/// A positive answer to a request of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// To SUBSCRIBE.
+    Subscribe(SubscribeOk),
+    /// To everything else.
+    Request(RequestOk),
+}
+
+/// What happened in the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The peer's SETUP arrived; requests follow.
+    Ready(Ready),
+    /// The peer asks; answer with `accept`, `accept_subscribe` or `reject`.
+    Request {
+        /// The request's name.
+        request: RequestId,
+        /// One of the messages that begin a request stream.
+        message: Message,
+    },
+    /// The peer agreed to a request of ours.
+    Accepted {
+        /// The request.
+        request: RequestId,
+        /// The answer.
+        accepted: Accepted,
+    },
+    /// The peer refused a request of ours; the request is gone.
+    Rejected {
+        /// The request.
+        request: RequestId,
+        /// Why.
+        error: RequestError,
+    },
+    /// The peer changes a request; answer with `accept_update` or `reject_update`.
+    Update {
+        /// The request.
+        request: RequestId,
+        /// The changes.
+        parameters: Parameters,
+    },
+    /// The peer answered an update of ours.
+    Updated {
+        /// The request.
+        request: RequestId,
+        /// The answer.
+        answer: Result<RequestOk, RequestError>,
+    },
+    /// A namespace that matches a SUBSCRIBE_NAMESPACE of ours is being published.
+    Namespace {
+        /// The SUBSCRIBE_NAMESPACE.
+        request: RequestId,
+        /// What follows the prefix.
+        suffix: TrackNamespace,
+    },
+    /// It is no longer.
+    NamespaceDone {
+        /// The SUBSCRIBE_NAMESPACE.
+        request: RequestId,
+        /// What follows the prefix.
+        suffix: TrackNamespace,
+    },
+    /// The publisher ended a subscription of ours, and its data streams are in; the request is gone.
+    PublishDone {
+        /// The subscription.
+        request: RequestId,
+        /// Why.
+        code: PublishDoneCode,
+        /// The publisher's words.
+        reason: String,
+    },
+    /// The peer gave up a request, ours or its own; the request is gone.
+    Cancelled {
+        /// The request.
+        request: RequestId,
+        /// The code, where the peer gave one.
+        code: Option<StreamCode>,
+    },
+    /// The peer is going away.
+    Goaway(Goaway),
+    /// An object of a subscription of ours arrived whole.
+    Object {
+        /// The subscription.
+        request: RequestId,
+        /// The stream it came on.
+        stream: StreamId,
+        /// That stream's header.
+        header: SubgroupHeader,
+        /// The object, its subgroup set.
+        object: Object,
+    },
+    /// A subgroup stream of the peer ended.
+    SubgroupEnded {
+        /// The subscription.
+        request: RequestId,
+        /// The stream.
+        stream: StreamId,
+        /// Its group.
+        group: u64,
+        /// Its subgroup; `None` when no object told.
+        subgroup: Option<u64>,
+        /// How.
+        end: StreamEnd,
+    },
+    /// An object arrived in a datagram.
+    Datagram {
+        /// The subscription.
+        request: RequestId,
+        /// The object, without a subgroup.
+        object: Object,
+    },
+    /// The last notified write on a data stream of ours is with the transport.
+    Writable {
+        /// The subscription it belongs to.
+        request: RequestId,
+        /// The stream.
+        stream: StreamId,
+    },
+    /// The peer wants no more of a data stream of ours; the stream is gone.
+    Stopped {
+        /// The subscription it belongs to.
+        request: RequestId,
+        /// The stream.
+        stream: StreamId,
+        /// The peer's code.
+        code: StreamCode,
+    },
+    /// The session is over.
+    Closed(Closed),
+}
+
+/// A command that cannot be carried out: the owner's fault, or it came too late.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The session is closed or not ready.
+    #[error("the session is not ready for requests")]
+    NotReady,
+    /// No such request, or it is over.
+    #[error("no open request {0:?}")]
+    UnknownRequest(RequestId),
+    /// The request is of another kind or in another state than the command needs.
+    #[error("the command does not fit request {0:?}")]
+    WrongRequest(RequestId),
+    /// No such data stream, or it is over.
+    #[error("no open data stream {0:?}")]
+    UnknownStream(StreamId),
+    /// Too many open requests.
+    #[error("{limit} requests are open, the limit")]
+    TooManyRequests {
+        /// The limit.
+        limit: usize,
+    },
+    /// The peer sent GOAWAY.
+    #[error("the peer is going away")]
+    GoingAway,
+    /// The message cannot be written at this draft.
+    #[error(transparent)]
+    Encode(#[from] crate::moqt::error::EncodeError),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Setup { deadline: Instant },
+    Ready,
+    Closed,
+}
+
+/// One MoQT session. See the module's description.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    draft: Draft,
+    side: Side,
+    carrier: Carrier,
+    limits: Limits,
+    state: State,
+    /// Where the client asked to go, when the transport told.
+    target: Option<Target>,
+    control_out: StreamId,
+    control_in: Option<StreamId>,
+    goaway_received: bool,
+    goaway_sent: bool,
+
+    incoming: BTreeMap<StreamId, incoming::Incoming>,
+    held_bytes: usize,
+
+    own_ids: request_ids::RequestIds,
+    peer_ids: request_ids::RequestIds,
+    requests: BTreeMap<RequestId, Request>,
+    request_streams: BTreeMap<StreamId, RequestId>,
+    /// The peer's aliases of the subscriptions that it publishes to us.
+    aliases_in: BTreeMap<TrackAlias, RequestId>,
+    /// Aliases of subscriptions that ended lately: their late streams are discarded at once.
+    retired_aliases: VecDeque<TrackAlias>,
+    next_alias: u64,
+
+    outgoing: BTreeMap<StreamId, DataStream>,
+    next_uni: u64,
+    next_bidi: u64,
+
+    out: VecDeque<Action<Event>>,
+}
+
+impl Session {
+    /// A session over a transport session that just opened; sends SETUP at once.
+    ///
+    /// `setup` holds what we tell the peer. Path and authority belong in it on the client side of
+    /// raw QUIC only.
+    pub fn new(
+        now: Instant,
+        id: SessionId,
+        draft: Draft,
+        opened: &Opened,
+        setup: Setup,
+        limits: Limits,
+    ) -> Self {
+        let peer = match opened.side {
+            Side::Client => Side::Server,
+            Side::Server => Side::Client,
+        };
+        let control_out = StreamId::new(Origin::Local, Direction::Unidirectional, 0);
+        let mut session = Self {
+            id,
+            draft,
+            side: opened.side,
+            carrier: opened.carrier,
+            limits,
+            state: State::Setup {
+                deadline: now + limits.setup_timeout,
+            },
+            target: opened.target.clone(),
+            control_out,
+            control_in: None,
+            goaway_received: false,
+            goaway_sent: false,
+            incoming: BTreeMap::new(),
+            held_bytes: 0,
+            own_ids: request_ids::RequestIds::new(opened.side, 0),
+            peer_ids: request_ids::RequestIds::new(peer, limits.request_gaps_max),
+            requests: BTreeMap::new(),
+            request_streams: BTreeMap::new(),
+            aliases_in: BTreeMap::new(),
+            retired_aliases: VecDeque::new(),
+            next_alias: 0,
+            outgoing: BTreeMap::new(),
+            next_uni: 1,
+            next_bidi: 0,
+            out: VecDeque::new(),
+        };
+        session.transport(Output::Open {
+            session: id,
+            stream: control_out,
+            priority: CONTROL_PRIORITY,
+        });
+        if session.send(control_out, &Message::Setup(setup)).is_err() {
+            session.close(
+                SessionCode::INTERNAL_ERROR,
+                "setup options do not fit a message",
+            );
+        }
+        session
+    }
+
+    /// The session's name.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The negotiated draft.
+    pub fn draft(&self) -> Draft {
+        self.draft
+    }
+
+    /// Which end this is.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Whether the peer's SETUP has arrived and neither end has closed.
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Ready
+    }
+
+    /// An open request.
+    pub fn request(&self, request: RequestId) -> Option<&Request> {
+        self.requests.get(&request)
+    }
+
+    /// How many requests are open, ours and the peer's.
+    pub fn requests_len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Something happened on a stream.
+    pub fn handle_stream(&mut self, now: Instant, stream: StreamId, event: StreamEvent) {
+        if self.state == State::Closed {
+            return;
+        }
+        if let Err(fault) = self.take_stream_event(now, stream, event) {
+            self.fail(fault);
+        }
+    }
+
+    /// A datagram arrived.
+    pub fn handle_datagram(&mut self, _now: Instant, data: Bytes) {
+        // Without an alias there is nothing to tie it to; datagrams may be lost anyway.
+        if self.state != State::Ready {
+            return;
+        }
+        if let Err(fault) = self.take_datagram(data) {
+            self.fail(fault);
+        }
+    }
+
+    /// The transport session is over.
+    pub fn handle_closed(&mut self, closed: Closed) {
+        self.state = State::Closed;
+        self.incoming.clear();
+        self.held_bytes = 0;
+        self.requests.clear();
+        self.request_streams.clear();
+        self.outgoing.clear();
+        self.out.push_back(Action::Event(Event::Closed(closed)));
+    }
+
+    /// The deadline that `next_timeout` named has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match self.state {
+            State::Setup { deadline } if deadline <= now => {
+                self.close(
+                    SessionCode::CONTROL_MESSAGE_TIMEOUT,
+                    "no SETUP within the time-out",
+                );
+            }
+            State::Ready => {
+                self.expire_held_streams(now);
+                self.expire_ending_requests(now);
+            }
+            State::Setup { .. } | State::Closed => {}
+        }
+    }
+
+    /// When `handle_timeout` is wanted.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Setup { deadline } => Some(deadline),
+            State::Ready => {
+                let held = self
+                    .incoming
+                    .values()
+                    .filter_map(incoming::Incoming::deadline)
+                    .min();
+                let ending = self
+                    .requests
+                    .values()
+                    .filter_map(Request::ending_deadline)
+                    .min();
+                held.into_iter().chain(ending).min()
+            }
+            State::Closed => None,
+        }
+    }
+
+    /// The next output, until `None`.
+    pub fn poll(&mut self) -> Option<Action<Event>> {
+        self.out.pop_front()
+    }
+
+    /// Ends the session.
+    pub fn close(&mut self, code: SessionCode, reason: &str) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.state = State::Closed;
+        self.transport(Output::Close {
+            session: self.id,
+            code: code.0,
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// Tells the peer that this end is going away. `uri` is where a client should go instead.
+    pub fn goaway(&mut self, uri: &str, timeout: Duration) -> Result<(), CommandError> {
+        if self.goaway_sent {
+            return Ok(());
+        }
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let request_id = self
+            .draft
+            .profile()
+            .goaway_request_id
+            .then(|| RequestId(self.peer_ids.next()));
+        let goaway = Goaway {
+            new_session_uri: uri.to_owned(),
+            timeout_ms,
+            request_id,
+        };
+        self.send(self.control_out, &Message::Goaway(goaway))?;
+        self.goaway_sent = true;
+        Ok(())
+    }
+
+    fn fail(&mut self, fault: ProtocolError) {
+        self.close(fault.code, fault.reason);
+    }
+
+    fn transport(&mut self, output: Output) {
+        self.out.push_back(Action::Transport(output));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.out.push_back(Action::Event(event));
+    }
+
+    /// Writes a control message to a stream.
+    fn send(&mut self, stream: StreamId, message: &Message) -> Result<(), CommandError> {
+        let mut head = BytesMut::new();
+        message.encode(self.draft, &mut head)?;
+        self.write(stream, head.freeze(), false);
+        Ok(())
+    }
+
+    fn write(&mut self, stream: StreamId, head: Bytes, fin: bool) {
+        let session = self.id;
+        let body = Payload::default();
+        self.transport(Output::Write {
+            session,
+            stream,
+            head,
+            body,
+            fin,
+            notify: false,
+        });
+    }
+
+    fn reset(&mut self, stream: StreamId, code: StreamCode) {
+        let session = self.id;
+        self.transport(Output::Reset {
+            session,
+            stream,
+            code: code.0,
+        });
+    }
+
+    fn stop(&mut self, stream: StreamId, code: StreamCode) {
+        let session = self.id;
+        self.transport(Output::Stop {
+            session,
+            stream,
+            code: code.0,
+        });
+    }
+}
+
+/// The error that answers a request which this end cannot serve.
+pub fn request_error(code: RequestCode, reason: &str) -> RequestError {
+    RequestError::new(code, reason)
+}

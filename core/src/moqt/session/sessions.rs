@@ -1,0 +1,213 @@
+//! All MoQT sessions of one machine: routes the transport's inputs, keeps the deadlines in order.
+//!
+//! Relay, publisher and subscriber share it: they take [`Event`]s with the session's name from
+//! [`Sessions::poll_event`], command a session by [`Sessions::get_mut`], and hand the transport work
+//! on from [`Sessions::poll_output`].
+//!
+//! Only sessions that something happened to are looked at; the deadline of the others stands in an
+//! ordered set. Source: ARCHITECTURE, "the one shape of a machine".
+
+use super::{Event, Limits, Session, Setup};
+use crate::moqt::draft::Draft;
+use crate::moqt::error::SessionCode;
+use crate::time::Instant;
+use crate::transport::{Action, Carrier, Input, Opened, Output, SessionId, Side};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What this end tells each peer, and what it allows it.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Bounds of each session.
+    pub limits: Limits,
+    /// Sessions at a time; the next one is closed with EXCESSIVE_LOAD's session counterpart.
+    pub sessions_max: usize,
+    /// Name and version for MOQT_IMPLEMENTATION.
+    pub implementation: Option<String>,
+}
+
+/// The sessions of one machine.
+#[derive(Debug)]
+pub struct Sessions {
+    config: Config,
+    sessions: BTreeMap<SessionId, Session>,
+    /// Sessions whose queues may hold something.
+    touched: BTreeSet<SessionId>,
+    deadlines: BTreeSet<(Instant, SessionId)>,
+    deadline_of: BTreeMap<SessionId, Instant>,
+    outputs: VecDeque<Output>,
+    events: VecDeque<(SessionId, Event)>,
+}
+
+impl Sessions {
+    /// No sessions yet.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            sessions: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            deadline_of: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// The names of all sessions.
+    pub fn ids(&self) -> impl Iterator<Item = SessionId> {
+        self.sessions.keys().copied()
+    }
+
+    /// A session, to look at.
+    pub fn get(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    /// A session, to command.
+    pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.touched.insert(id);
+        self.sessions.get_mut(&id)
+    }
+
+    /// Ends a session.
+    pub fn close(&mut self, id: SessionId, code: SessionCode, reason: &str) {
+        if let Some(session) = self.get_mut(id) {
+            session.close(code, reason);
+        }
+    }
+
+    /// What the world did.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Opened { session, opened } => self.open(now, session, &opened),
+            Input::Stream {
+                session,
+                stream,
+                event,
+            } => {
+                if let Some(session) = self.get_mut(session) {
+                    session.handle_stream(now, stream, event);
+                }
+            }
+            Input::Datagram { session, data } => {
+                if let Some(session) = self.get_mut(session) {
+                    session.handle_datagram(now, data);
+                }
+            }
+            Input::Closed { session, closed } => match self.get_mut(session) {
+                Some(known) => known.handle_closed(closed),
+                None => self.events.push_back((session, Event::Closed(closed))),
+            },
+        }
+        self.drain();
+    }
+
+    fn open(&mut self, now: Instant, id: SessionId, opened: &Opened) {
+        let Some(draft) = Draft::from_protocol(&opened.protocol) else {
+            let code = SessionCode::INTERNAL_ERROR.0;
+            let reason = "unknown protocol version".to_owned();
+            self.outputs.push_back(Output::Close {
+                session: id,
+                code,
+                reason,
+            });
+            return;
+        };
+        let mut setup = Setup {
+            implementation: self.config.implementation.clone(),
+            ..Setup::default()
+        };
+        if opened.side == Side::Client && opened.carrier == Carrier::Quic {
+            if let Some(target) = &opened.target {
+                setup.path = Some(target.path.clone());
+                setup.authority = Some(target.authority.clone());
+            }
+        }
+        let session = Session::new(now, id, draft, opened, setup, self.config.limits);
+        self.sessions.insert(id, session);
+        self.touched.insert(id);
+        if self.sessions.len() > self.config.sessions_max {
+            self.close(id, SessionCode::INTERNAL_ERROR, "too many sessions");
+        }
+    }
+
+    /// The deadline that `next_timeout` named has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((deadline, id)) = self.deadlines.first().copied() {
+            if deadline > now {
+                break;
+            }
+            self.deadlines.pop_first();
+            self.deadline_of.remove(&id);
+            if let Some(session) = self.get_mut(id) {
+                session.handle_timeout(now);
+            }
+            self.drain();
+        }
+    }
+
+    /// When `handle_timeout` is wanted.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// News of a session, in order per session.
+    pub fn poll_event(&mut self) -> Option<(SessionId, Event)> {
+        self.drain();
+        self.events.pop_front()
+    }
+
+    /// Work for the transport.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.drain();
+        self.outputs.pop_front()
+    }
+
+    fn drain(&mut self) {
+        while let Some(id) = self.touched.pop_first() {
+            let Some(session) = self.sessions.get_mut(&id) else {
+                continue;
+            };
+            let mut is_over = false;
+            while let Some(action) = session.poll() {
+                match action {
+                    Action::Transport(output) => self.outputs.push_back(output),
+                    Action::Event(event) => {
+                        is_over |= matches!(event, Event::Closed(_));
+                        self.events.push_back((id, event));
+                    }
+                }
+            }
+            let deadline = session.next_timeout().filter(|_| !is_over);
+            if is_over {
+                self.sessions.remove(&id);
+            }
+            self.set_deadline(id, deadline);
+        }
+    }
+
+    fn set_deadline(&mut self, id: SessionId, deadline: Option<Instant>) {
+        let before = match deadline {
+            Some(deadline) => self.deadline_of.insert(id, deadline),
+            None => self.deadline_of.remove(&id),
+        };
+        if before == deadline {
+            return;
+        }
+        if let Some(before) = before {
+            self.deadlines.remove(&(before, id));
+        }
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, id));
+        }
+    }
+}

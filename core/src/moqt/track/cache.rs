@@ -1,0 +1,267 @@
+//! The retained objects of one track: recent groups, by subgroup, in order.
+//!
+//! A relay and an original publisher both keep the newest groups of each track, so that a late
+//! subscriber starts at a group boundary. Payloads are shared, never copied.
+//!
+//! Objects of a subgroup are appended in ascending Object ID; what arrives twice (two publishers
+//! of one track, a publisher that moved) is recognised and dropped. Groups are evicted whole,
+//! oldest first, and the newest group of a track is never evicted.
+//!
+//! Limits: [`Limits`]. Source: draft-ietf-moq-transport-18 sections 2 (object model), 8.1
+//! (caching relays).
+
+use crate::moqt::name::Location;
+use crate::moqt::object::{Object, ObjectStatus};
+use std::collections::BTreeMap;
+
+/// Bounds of one track's cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Groups kept, the newest included.
+    pub groups_max: usize,
+    /// Payload and property bytes kept, the newest group excepted up to `group_bytes_max`.
+    pub bytes_max: usize,
+    /// Bytes of one group; a group that passes it is no longer stored or forwarded.
+    pub group_bytes_max: usize,
+    /// Objects of one group.
+    pub group_objects_max: usize,
+    /// Subgroups of one group.
+    pub subgroups_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            groups_max: 8,
+            bytes_max: 16 << 20,
+            group_bytes_max: 64 << 20,
+            group_objects_max: 65_536,
+            subgroups_max: 256,
+        }
+    }
+}
+
+/// How a subgroup's delivery ended, as far as this endpoint knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// More objects may come.
+    Open,
+    /// All objects are here.
+    Finished,
+    /// Abandoned: objects may be missing after the last one here.
+    Abandoned,
+}
+
+/// What all objects of a subgroup share on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubgroupInfo {
+    /// Publisher priority; `None` inherits the track's default.
+    pub priority: Option<u8>,
+    /// Whether objects carry a properties field.
+    pub has_properties: bool,
+    /// Whether this subgroup holds the group's largest object.
+    pub end_of_group: bool,
+    /// Whether the first object here is the first that the original publisher sent.
+    pub first_object: bool,
+}
+
+/// The retained part of one subgroup.
+#[derive(Debug)]
+pub struct Subgroup {
+    /// What its objects share.
+    pub info: SubgroupInfo,
+    /// Objects in ascending Object ID.
+    pub objects: Vec<Object>,
+    /// Whether more will come.
+    pub end: End,
+}
+
+/// The retained part of one group.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// By Subgroup ID.
+    pub subgroups: BTreeMap<u64, Subgroup>,
+    bytes: usize,
+    objects: usize,
+}
+
+/// What became of an object offered to the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// Stored.
+    New,
+    /// Known already, or older than what is kept: not to be forwarded.
+    Stale,
+    /// The group passed a limit: neither stored nor forwarded.
+    OverLimit,
+}
+
+/// The retained groups of one track.
+#[derive(Debug)]
+pub struct Cache {
+    limits: Limits,
+    groups: BTreeMap<u64, Group>,
+    bytes: usize,
+    largest: Option<Location>,
+    /// Groups below this were evicted and do not come back.
+    floor: u64,
+}
+
+impl Cache {
+    /// An empty cache.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            groups: BTreeMap::new(),
+            bytes: 0,
+            largest: None,
+            floor: 0,
+        }
+    }
+
+    /// The largest location seen, whether still kept or not.
+    pub fn largest(&self) -> Option<Location> {
+        self.largest
+    }
+
+    /// Raises the largest location to what a publisher reported.
+    pub fn observe_largest(&mut self, location: Location) {
+        self.largest = self.largest.max(Some(location));
+    }
+
+    /// Bytes kept.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The groups kept, from `group` on, in ascending order.
+    pub fn groups_from(&self, group: u64) -> impl Iterator<Item = (u64, &Group)> {
+        self.groups.range(group..).map(|(id, group)| (*id, group))
+    }
+
+    /// The newest group kept.
+    pub fn newest_group(&self) -> Option<u64> {
+        self.groups.last_key_value().map(|(id, _)| *id)
+    }
+
+    /// The oldest group kept.
+    pub fn oldest_group(&self) -> Option<u64> {
+        self.groups.first_key_value().map(|(id, _)| *id)
+    }
+
+    /// One retained subgroup.
+    pub fn subgroup(&self, group: u64, subgroup: u64) -> Option<&Subgroup> {
+        self.groups.get(&group)?.subgroups.get(&subgroup)
+    }
+
+    /// Stores an object of a subgroup. `object.subgroup` must be set.
+    pub fn insert(&mut self, info: SubgroupInfo, object: Object) -> Inserted {
+        let Some(subgroup_id) = object.subgroup else {
+            return Inserted::Stale;
+        };
+        if object.group < self.floor {
+            return Inserted::Stale;
+        }
+        let size = object
+            .payload
+            .len()
+            .saturating_add(object.properties.raw().len());
+        let group = self.groups.entry(object.group).or_default();
+        if group.objects >= self.limits.group_objects_max
+            || group.bytes.saturating_add(size) > self.limits.group_bytes_max
+        {
+            return Inserted::OverLimit;
+        }
+        let subgroups = group.subgroups.len();
+        let subgroup = match group.subgroups.entry(subgroup_id) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                if subgroups >= self.limits.subgroups_max {
+                    return Inserted::OverLimit;
+                }
+                entry.insert(Subgroup {
+                    info,
+                    objects: Vec::new(),
+                    end: End::Open,
+                })
+            }
+        };
+        if subgroup
+            .objects
+            .last()
+            .is_some_and(|last| last.object >= object.object)
+            || subgroup.end == End::Finished
+        {
+            return Inserted::Stale;
+        }
+        // A publisher that came back goes on with a subgroup that looked abandoned.
+        subgroup.end = End::Open;
+        let location = Location {
+            group: object.group,
+            object: object.object,
+        };
+        let ends = matches!(
+            object.status,
+            ObjectStatus::EndOfGroup | ObjectStatus::EndOfTrack
+        );
+        subgroup.objects.push(object);
+        if ends {
+            subgroup.end = End::Finished;
+        }
+        group.bytes += size;
+        group.objects += 1;
+        self.bytes += size;
+        self.largest = self.largest.max(Some(location));
+        Inserted::New
+    }
+
+    /// Records how a subgroup's stream ended. An abandoned stream does not undo a finished one.
+    pub fn end_subgroup(&mut self, group: u64, subgroup: u64, end: End) {
+        if let Some(subgroup) = self
+            .groups
+            .get_mut(&group)
+            .and_then(|group| group.subgroups.get_mut(&subgroup))
+        {
+            if subgroup.end == End::Open {
+                subgroup.end = end;
+            }
+        }
+    }
+
+    /// Marks every open subgroup as abandoned: their publisher is gone.
+    pub fn abandon_open(&mut self) -> Vec<(u64, u64)> {
+        let mut abandoned = Vec::new();
+        for (group_id, group) in &mut self.groups {
+            for (subgroup_id, subgroup) in &mut group.subgroups {
+                if subgroup.end == End::Open {
+                    subgroup.end = End::Abandoned;
+                    abandoned.push((*group_id, *subgroup_id));
+                }
+            }
+        }
+        abandoned
+    }
+
+    /// Whether the track's own limits ask for an eviction.
+    pub fn is_over_limit(&self) -> bool {
+        self.groups.len() > self.limits.groups_max.max(1)
+            || (self.bytes > self.limits.bytes_max && self.groups.len() > 1)
+    }
+
+    /// Drops the oldest group unless it is the newest as well, and names it.
+    pub fn evict_oldest(&mut self) -> Option<u64> {
+        if self.groups.len() < 2 {
+            return None;
+        }
+        let (id, group) = self.groups.pop_first()?;
+        self.bytes = self.bytes.saturating_sub(group.bytes);
+        self.floor = self.floor.max(id.saturating_add(1));
+        Some(id)
+    }
+
+    /// Forgets the objects but not the largest location: what is kept would have holes.
+    pub fn clear(&mut self) {
+        self.groups.clear();
+        self.bytes = 0;
+    }
+}

@@ -1,0 +1,477 @@
+//! One track as its publisher sees it: what is retained, and who gets it.
+//!
+//! Relay and original publisher share it. Objects go into the [`Cache`]; each subscription has a
+//! cursor per subgroup into that cache and a stream of its own, and is served as fast as its own
+//! connection takes it. Nobody waits for anybody.
+//!
+//! # A slow subscriber
+//!
+//! One notified write per stream is in the transport at a time; what follows stays in the cache,
+//! which all subscribers share. When a new group begins while more than
+//! [`Limits::groups_behind_max`] older ones are unfinished for a subscriber, the oldest are reset:
+//! it loses old groups and goes on with new ones.
+//!
+//! # Order of delivery
+//!
+//! The transport sends the stream with the highest priority first. [`stream_priority`] packs
+//! subscriber priority, publisher priority and group order into it, as the draft's scheduling
+//! algorithm ranks them.
+//!
+//! Source: draft-ietf-moq-transport-18 sections 5.1 (subscriptions), 7 (priorities), 8 (relays),
+//! 10.4.3 (closing subgroup streams).
+
+pub mod cache;
+mod subscription;
+
+use crate::moqt::error::PublishDoneCode;
+use crate::moqt::filter::{Filter, GroupOrder, LocationRange};
+use crate::moqt::name::{Location, RequestId};
+use crate::moqt::object::Object;
+use crate::moqt::parameter::Parameters;
+use crate::moqt::property::Properties;
+use crate::moqt::session::Sessions;
+use crate::time::Instant;
+use crate::transport::{SessionId, StreamId};
+use cache::{Cache, End, Inserted, SubgroupInfo};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use subscription::Subscription;
+
+/// Bounds of one track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What is retained.
+    pub cache: cache::Limits,
+    /// Unfinished groups older than the newest that a subscriber may have before it loses the
+    /// oldest.
+    pub groups_behind_max: usize,
+    /// Bytes handed to a stream in one go.
+    pub burst_bytes: usize,
+    /// How long the last streams of an ended track may take.
+    pub end_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            cache: cache::Limits::default(),
+            groups_behind_max: 2,
+            burst_bytes: 64 << 10,
+            end_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A subscription's name: unique within a machine.
+pub type SubscriberKey = (SessionId, RequestId);
+
+/// What a track has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Objects handed to subscribers' streams.
+    pub objects_sent: u64,
+    /// Payload bytes of those.
+    pub bytes_sent: u64,
+    /// Groups that a slow subscriber lost.
+    pub groups_dropped: u64,
+}
+
+/// One track. See the module's description.
+#[derive(Debug)]
+pub struct Track {
+    limits: Limits,
+    cache: Cache,
+    properties: Properties,
+    subscriptions: BTreeMap<SubscriberKey, Subscription>,
+    counters: Counters,
+}
+
+impl Track {
+    /// A track without objects.
+    pub fn new(properties: Properties, limits: Limits) -> Self {
+        let cache = Cache::new(limits.cache);
+        let counters = Counters::default();
+        Self {
+            limits,
+            cache,
+            properties,
+            subscriptions: BTreeMap::new(),
+            counters,
+        }
+    }
+
+    /// The track's properties.
+    pub fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
+    /// Replaces the properties: a publisher told them.
+    pub fn set_properties(&mut self, properties: Properties) {
+        self.properties = properties;
+    }
+
+    /// The largest location published, retained or not.
+    pub fn largest(&self) -> Option<Location> {
+        self.cache.largest()
+    }
+
+    /// Takes over the largest location that a publisher reported.
+    pub fn observe_largest(&mut self, location: Location) {
+        self.cache.observe_largest(location);
+    }
+
+    /// What is retained.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// What the track has done so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Who subscribes.
+    pub fn subscribers(&self) -> impl Iterator<Item = SubscriberKey> {
+        self.subscriptions.keys().copied()
+    }
+
+    /// Whether that subscription is being served.
+    pub fn is_subscribed(&self, key: SubscriberKey) -> bool {
+        self.subscriptions.contains_key(&key)
+    }
+
+    /// How many subscribe.
+    pub fn subscribers_len(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// Adds a subscription that has been accepted, and serves it what is retained and wanted.
+    ///
+    /// Without a filter it starts at the newest group boundary, so that a late joiner can decode
+    /// at once.
+    pub fn subscribe(
+        &mut self,
+        now: Instant,
+        sessions: &mut Sessions,
+        key: SubscriberKey,
+        parameters: &Parameters,
+    ) {
+        let range = self.resolve(parameters.filter);
+        let subscription = Subscription::new(
+            range,
+            parameters.subscriber_priority.unwrap_or(128),
+            parameters
+                .group_order
+                .unwrap_or_else(|| self.properties.default_publisher_group_order()),
+            parameters.forward.unwrap_or(true),
+        );
+        self.subscriptions.insert(key, subscription);
+        self.offer_retained(now, sessions, key);
+    }
+
+    /// Changes a subscription as a REQUEST_UPDATE asks.
+    pub fn update(
+        &mut self,
+        now: Instant,
+        sessions: &mut Sessions,
+        key: SubscriberKey,
+        parameters: &Parameters,
+    ) {
+        let range = parameters.filter.map(|filter| self.resolve(Some(filter)));
+        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+            return;
+        };
+        if let Some(range) = range {
+            subscription.range = range;
+        }
+        if let Some(priority) = parameters.subscriber_priority {
+            subscription.priority = priority;
+        }
+        if let Some(forward) = parameters.forward {
+            subscription.forward = forward;
+        }
+        self.offer_retained(now, sessions, key);
+    }
+
+    /// Removes a subscription whose request is over.
+    pub fn unsubscribe(&mut self, key: SubscriberKey) -> bool {
+        self.subscriptions.remove(&key).is_some()
+    }
+
+    /// Publishes an object of a subgroup.
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        sessions: &mut Sessions,
+        info: SubgroupInfo,
+        object: Object,
+    ) -> Inserted {
+        let Some(subgroup) = object.subgroup else {
+            return Inserted::Stale;
+        };
+        let group = object.group;
+        let inserted = self.cache.insert(info, object);
+        if inserted == Inserted::New {
+            self.serve_all(now, sessions, group, subgroup);
+            while self.cache.is_over_limit() && self.evict_oldest(sessions).is_some() {}
+        }
+        inserted
+    }
+
+    /// Publishes an object by datagram: to those who subscribe now.
+    pub fn publish_datagram(&mut self, sessions: &mut Sessions, object: &Object) {
+        let location = Location::new(object.group, object.object);
+        self.cache.observe_largest(location);
+        for ((session, request), subscription) in &self.subscriptions {
+            if !subscription.wants(location) {
+                continue;
+            }
+            let sent = sessions
+                .get_mut(*session)
+                .is_some_and(|session| session.send_datagram(*request, object).is_ok());
+            if sent {
+                self.counters.objects_sent += 1;
+                self.counters.bytes_sent += object.payload.len() as u64;
+            }
+        }
+    }
+
+    /// Records how a subgroup ended and ends its streams once they have caught up.
+    pub fn end_subgroup(
+        &mut self,
+        now: Instant,
+        sessions: &mut Sessions,
+        group: u64,
+        subgroup: u64,
+        end: End,
+    ) {
+        self.cache.end_subgroup(group, subgroup, end);
+        self.serve_all(now, sessions, group, subgroup);
+    }
+
+    /// The publisher is gone in mid-stream: what was open stays incomplete.
+    pub fn abandon_open(&mut self, now: Instant, sessions: &mut Sessions) {
+        for (group, subgroup) in self.cache.abandon_open() {
+            self.serve_all(now, sessions, group, subgroup);
+        }
+    }
+
+    /// Forgets all retained objects; streams that were sending them are reset.
+    pub fn clear(&mut self, sessions: &mut Sessions) {
+        while self.cache.oldest_group().is_some() {
+            if self.evict_oldest(sessions).is_none() {
+                break;
+            }
+        }
+        if let Some(group) = self.cache.newest_group() {
+            self.drop_group(sessions, group);
+        }
+        self.cache.clear();
+    }
+
+    /// Drops the oldest retained group unless it is the newest as well.
+    pub fn evict_oldest(&mut self, sessions: &mut Sessions) -> Option<u64> {
+        let group = self.cache.evict_oldest()?;
+        self.drop_group(sessions, group);
+        Some(group)
+    }
+
+    /// The transport took the last notified write of a stream.
+    pub fn handle_writable(
+        &mut self,
+        now: Instant,
+        sessions: &mut Sessions,
+        key: SubscriberKey,
+        stream: StreamId,
+    ) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+            return;
+        };
+        let Some((group, subgroup)) = subscription.written(sessions, key, stream) else {
+            return;
+        };
+        self.serve(now, sessions, key, group, subgroup);
+    }
+
+    /// The subscriber wants no more of a stream.
+    pub fn handle_stopped(&mut self, key: SubscriberKey, stream: StreamId) {
+        if let Some(subscription) = self.subscriptions.get_mut(&key) {
+            subscription.stopped(stream);
+        }
+    }
+
+    /// Ends all subscriptions, each once its streams have been sent. Subscriptions that are over
+    /// at once are removed; [`Self::next_timeout`] names the deadline of the others.
+    pub fn finish(
+        &mut self,
+        now: Instant,
+        sessions: &mut Sessions,
+        code: PublishDoneCode,
+        reason: &'static str,
+    ) {
+        let deadline = now + self.limits.end_timeout;
+        let keys: Vec<SubscriberKey> = self.subscribers().collect();
+        for key in keys {
+            if let Some(subscription) = self.subscriptions.get_mut(&key) {
+                subscription.ending = Some((code, reason, deadline));
+            }
+            self.settle(now, sessions, key);
+        }
+    }
+
+    /// The next deadline of an ending subscription.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.subscriptions
+            .values()
+            .filter_map(|s| s.ending.map(|(_, _, deadline)| deadline))
+            .min()
+    }
+
+    /// Ends subscriptions whose last streams took too long.
+    pub fn handle_timeout(&mut self, now: Instant, sessions: &mut Sessions) {
+        let keys: Vec<SubscriberKey> = self.subscribers().collect();
+        for key in keys {
+            self.settle(now, sessions, key);
+        }
+    }
+
+    fn resolve(&self, filter: Option<Filter>) -> LocationRange {
+        match filter {
+            None | Some(Filter::None) => {
+                let group = self
+                    .cache
+                    .newest_group()
+                    .or(self.cache.largest().map(|l| l.group));
+                let start = Location::new(group.unwrap_or(0), 0);
+                LocationRange { start, end: None }
+            }
+            Some(filter) => filter.resolve(self.cache.largest()),
+        }
+    }
+
+    fn offer_retained(&mut self, now: Instant, sessions: &mut Sessions, key: SubscriberKey) {
+        let Some(subscription) = self.subscriptions.get(&key) else {
+            return;
+        };
+        let from = subscription.range.start.group;
+        let retained: Vec<(u64, u64)> = self
+            .cache
+            .groups_from(from)
+            .flat_map(|(id, group)| group.subgroups.keys().map(move |subgroup| (id, *subgroup)))
+            .collect();
+        for (group, subgroup) in retained {
+            self.serve(now, sessions, key, group, subgroup);
+        }
+    }
+
+    fn serve_all(&mut self, now: Instant, sessions: &mut Sessions, group: u64, subgroup: u64) {
+        let Some(cached) = self.cache.subgroup(group, subgroup) else {
+            return;
+        };
+        let default_priority = self.properties.default_publisher_priority();
+        let mut settled = Vec::new();
+        for (key, subscription) in &mut self.subscriptions {
+            self.counters.groups_dropped +=
+                subscription.make_room(sessions, *key, group, self.limits.groups_behind_max);
+            let sent = subscription.serve(
+                sessions,
+                *key,
+                (group, subgroup),
+                cached,
+                default_priority,
+                self.limits.burst_bytes,
+            );
+            self.counters.objects_sent += sent.objects;
+            self.counters.bytes_sent += sent.bytes;
+            if subscription.ending.is_some() {
+                settled.push(*key);
+            }
+        }
+        for key in settled {
+            self.settle(now, sessions, key);
+        }
+    }
+
+    fn serve(
+        &mut self,
+        now: Instant,
+        sessions: &mut Sessions,
+        key: SubscriberKey,
+        group: u64,
+        subgroup: u64,
+    ) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+            return;
+        };
+        if let Some(cached) = self.cache.subgroup(group, subgroup) {
+            let sent = subscription.serve(
+                sessions,
+                key,
+                (group, subgroup),
+                cached,
+                self.properties.default_publisher_priority(),
+                self.limits.burst_bytes,
+            );
+            self.counters.objects_sent += sent.objects;
+            self.counters.bytes_sent += sent.bytes;
+        }
+        self.settle(now, sessions, key);
+    }
+
+    fn drop_group(&mut self, sessions: &mut Sessions, group: u64) {
+        for (key, subscription) in &mut self.subscriptions {
+            self.counters.groups_dropped += subscription.drop_group(sessions, *key, group);
+        }
+    }
+
+    /// Sends PUBLISH_DONE to an ending subscription that has nothing left to send.
+    fn settle(&mut self, now: Instant, sessions: &mut Sessions, key: SubscriberKey) {
+        let Some(subscription) = self.subscriptions.get(&key) else {
+            return;
+        };
+        let Some((code, reason, deadline)) = subscription.ending else {
+            return;
+        };
+        if subscription.is_sending() && now < deadline {
+            return;
+        }
+        self.subscriptions.remove(&key);
+        let (session, request) = key;
+        if let Some(session) = sessions.get_mut(session) {
+            // The request may be gone already; then nobody is left to be told.
+            let _ = session.publish_done(request, code, reason);
+        }
+    }
+}
+
+/// Packs the draft's scheduling order into one number, higher first: subscriber priority, then
+/// publisher priority (for both, lower values go first), then group order within the track.
+pub fn stream_priority(subscriber: u8, publisher: u8, order: GroupOrder, group: u64) -> i32 {
+    const GROUP_MASK: u64 = 0x7fff;
+    let group = (group & GROUP_MASK) as i32;
+    let rank = match order {
+        GroupOrder::Ascending => GROUP_MASK as i32 - group,
+        GroupOrder::Descending => group,
+    };
+    let subscriber = i32::from(u8::MAX - subscriber);
+    let publisher = i32::from(u8::MAX - publisher);
+    // Request and control streams stay above: the largest value here is below i32::MAX - 1.
+    ((subscriber << 23) | (publisher << 15) | rank).min(i32::MAX - 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priority_ranks_subscriber_then_publisher_then_group() {
+        let ascending = |s, p, g| stream_priority(s, p, GroupOrder::Ascending, g);
+        assert!(ascending(0, 255, 9) > ascending(1, 0, 0));
+        assert!(ascending(7, 3, 9) > ascending(7, 4, 0));
+        assert!(ascending(7, 3, 1) > ascending(7, 3, 2));
+        let descending = |g| stream_priority(7, 3, GroupOrder::Descending, g);
+        assert!(descending(2) > descending(1));
+        assert!(ascending(0, 0, 0) < crate::moqt::session::REQUEST_PRIORITY);
+        assert!(ascending(255, 255, u64::MAX) >= 0);
+    }
+}

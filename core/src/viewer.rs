@@ -1,0 +1,330 @@
+//! A viewer: finds a stream's catalog, subscribes to its tracks and hands out their chunks.
+//!
+//! | state | means | left by |
+//! |---|---|---|
+//! | `Connecting` | no session is ready | the session's SETUP |
+//! | `Catalog` | the catalog is asked for: `catalog` (MSF), then `.catalog` (seed JSON) | its first object |
+//! | `Playing` | the chosen tracks are subscribed | the end of the tracks, or of the session |
+//!
+//! [`Viewer`] is an [`App`] over one session at a time. When the session is lost, its owner connects
+//! again and the viewer begins anew in the new session. A catalog that changes mid-stream changes
+//! the subscriptions: new tracks are added, vanished ones given up.
+//!
+//! Source: seed document 003 (catalog); MSF draft-01; MOQT 5.
+
+use crate::catalog::{self, Catalog, Kind, MSF_TRACK, SEED_TRACK};
+use crate::moqt::error::SessionCode;
+use crate::moqt::name::{FullTrackName, TrackName, TrackNamespace};
+use crate::moqt::object::{Object, ObjectStatus};
+use crate::moqt::parameter::Parameters;
+use crate::moqt::session;
+use crate::moqt::subscriber::{Event as TrackEvent, Key, Subscriber};
+use crate::payload::Payload;
+use crate::time::Instant;
+use crate::transport::{Action, App, Closed, Input, SessionId};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Which tracks of a catalog to subscribe to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Selection {
+    /// The first video and the first audio track.
+    #[default]
+    OneOfEach,
+    /// All video and audio tracks.
+    All,
+}
+
+/// What a viewer sees.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The catalog arrived, or changed.
+    Catalog(Catalog),
+    /// A chunk of a track.
+    Chunk(Chunk),
+    /// A track's publisher ended it.
+    TrackEnded {
+        /// The track's name.
+        track: String,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The stream cannot be watched: no catalog, or none that can be read.
+    Unavailable {
+        /// Why, in words; begins with `auth_failed` when permission is what lacks.
+        reason: String,
+    },
+    /// The session is over.
+    Closed(Closed),
+}
+
+/// One object of a media track.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chunk {
+    /// The track's name in the catalog.
+    pub track: String,
+    /// Its group.
+    pub group: u64,
+    /// Its place in the group, from 0.
+    pub object: u64,
+    /// `[prft] moof mdat`, one or several.
+    pub payload: Payload,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CatalogFormat {
+    Msf,
+    Seed,
+}
+
+/// The viewer machine. See the module's description.
+#[derive(Debug)]
+pub struct Viewer {
+    subscriber: Subscriber,
+    namespace: TrackNamespace,
+    selection: Selection,
+    limits: catalog::Limits,
+    session: Option<SessionId>,
+    catalog_key: Option<(Key, CatalogFormat)>,
+    msf: catalog::msf::Reader,
+    catalog: Option<Catalog>,
+    tracks: BTreeMap<String, Key>,
+    names: BTreeMap<Key, String>,
+    events: VecDeque<Event>,
+}
+
+impl Viewer {
+    /// A viewer of the stream in `namespace`.
+    pub fn new(config: session::Config, namespace: TrackNamespace, selection: Selection) -> Self {
+        let limits = catalog::Limits::default();
+        Self {
+            subscriber: Subscriber::new(config),
+            namespace,
+            selection,
+            limits,
+            session: None,
+            catalog_key: None,
+            msf: catalog::msf::Reader::new(limits),
+            catalog: None,
+            tracks: BTreeMap::new(),
+            names: BTreeMap::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The catalog as it stands.
+    pub fn catalog(&self) -> Option<&Catalog> {
+        self.catalog.as_ref()
+    }
+
+    /// Ends the session.
+    pub fn close(&mut self, reason: &str) {
+        if let Some(session) = self.session {
+            self.subscriber.close(session, reason);
+        }
+    }
+
+    fn process(&mut self) {
+        while let Some(event) = self.subscriber.poll_event() {
+            self.take(event);
+        }
+    }
+
+    fn take(&mut self, event: TrackEvent) {
+        match event {
+            TrackEvent::Ready { session } => {
+                self.forget_session();
+                self.session = Some(session);
+                self.ask_catalog(CatalogFormat::Msf);
+            }
+            TrackEvent::Object { key, object } => self.take_object(key, &object),
+            TrackEvent::Rejected { key, error, .. } => {
+                self.take_refusal(key, &error.reason);
+            }
+            TrackEvent::Ended { key, reason, .. } => {
+                if let Some(track) = self.forget_track(key) {
+                    self.events.push_back(Event::TrackEnded { track, reason });
+                }
+            }
+            TrackEvent::Closed { session, closed } => {
+                if self.session.is_none_or(|current| current == session) {
+                    self.forget_session();
+                    self.events.push_back(Event::Closed(closed));
+                }
+            }
+            TrackEvent::Accepted { .. }
+            | TrackEvent::SubgroupEnded { .. }
+            | TrackEvent::Goaway { .. } => {}
+        }
+    }
+
+    fn forget_session(&mut self) {
+        self.session = None;
+        self.catalog_key = None;
+        self.msf = catalog::msf::Reader::new(self.limits);
+        self.catalog = None;
+        self.tracks.clear();
+        self.names.clear();
+    }
+
+    fn ask_catalog(&mut self, format: CatalogFormat) {
+        let name = match format {
+            CatalogFormat::Msf => MSF_TRACK,
+            CatalogFormat::Seed => SEED_TRACK,
+        };
+        match self.ask(name) {
+            Some(key) => self.catalog_key = Some((key, format)),
+            None => self.unavailable("the session takes no requests"),
+        }
+    }
+
+    fn ask(&mut self, name: &str) -> Option<Key> {
+        let name = TrackName(Bytes::copy_from_slice(name.as_bytes()));
+        let track = FullTrackName::new(self.namespace.clone(), name).ok()?;
+        self.subscriber
+            .subscribe(self.session?, track, Parameters::default())
+            .ok()
+    }
+
+    fn take_refusal(&mut self, key: Key, reason: &str) {
+        match self.catalog_key {
+            Some((of, format)) if of == key => {
+                self.catalog_key = None;
+                // Without permission the other catalog would be refused as well.
+                match format {
+                    CatalogFormat::Msf if !reason.starts_with("auth_failed") => {
+                        self.ask_catalog(CatalogFormat::Seed);
+                    }
+                    CatalogFormat::Msf | CatalogFormat::Seed => self.unavailable(reason),
+                }
+            }
+            _ => {
+                if let Some(track) = self.forget_track(key) {
+                    let reason = reason.to_owned();
+                    self.events.push_back(Event::TrackEnded { track, reason });
+                }
+            }
+        }
+    }
+
+    fn unavailable(&mut self, reason: &str) {
+        self.events.push_back(Event::Unavailable {
+            reason: reason.to_owned(),
+        });
+    }
+
+    fn forget_track(&mut self, key: Key) -> Option<String> {
+        let name = self.names.remove(&key)?;
+        self.tracks.remove(&name);
+        Some(name)
+    }
+
+    fn take_object(&mut self, key: Key, object: &Object) {
+        if object.status != ObjectStatus::Normal {
+            return;
+        }
+        match self.catalog_key {
+            Some((of, format)) if of == key => self.take_catalog(format, object),
+            _ => {
+                if let Some(track) = self.names.get(&key) {
+                    self.events.push_back(Event::Chunk(Chunk {
+                        track: track.clone(),
+                        group: object.group,
+                        object: object.object,
+                        payload: object.payload.clone(),
+                    }));
+                }
+            }
+        }
+    }
+
+    fn take_catalog(&mut self, format: CatalogFormat, object: &Object) {
+        let json = object.payload.to_bytes();
+        let read = match format {
+            CatalogFormat::Msf => self.msf.apply(&json).cloned(),
+            CatalogFormat::Seed => Catalog::parse_seed(&json, &self.limits),
+        };
+        match read {
+            Ok(catalog) => {
+                if self.catalog.as_ref() != Some(&catalog) {
+                    self.follow(&catalog);
+                    self.catalog = Some(catalog.clone());
+                    self.events.push_back(Event::Catalog(catalog));
+                }
+            }
+            // A catalog that was read before stays in force: the next group brings a whole one.
+            Err(_) if self.catalog.is_some() => {}
+            Err(error) => self.unavailable(&format!("the catalog cannot be read: {error}")),
+        }
+    }
+
+    /// Subscribes to what the catalog offers and gives up what it does not offer any more.
+    fn follow(&mut self, catalog: &Catalog) {
+        let mut wanted: Vec<&str> = Vec::new();
+        for kind in [Kind::Video, Kind::Audio] {
+            let of_kind = catalog.tracks.iter().filter(|track| track.kind == kind);
+            let limit = match self.selection {
+                Selection::OneOfEach => 1,
+                Selection::All => usize::MAX,
+            };
+            wanted.extend(of_kind.take(limit).map(|track| track.name.as_str()));
+        }
+        let gone: Vec<Key> = self
+            .names
+            .iter()
+            .filter(|(_, name)| !wanted.contains(&name.as_str()))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in gone {
+            self.forget_track(key);
+            // A subscription that ended meanwhile needs no cancel.
+            let _ = self.subscriber.unsubscribe(key);
+        }
+        for name in wanted {
+            if self.tracks.contains_key(name) {
+                continue;
+            }
+            if let Some(key) = self.ask(name) {
+                self.tracks.insert(name.to_owned(), key);
+                self.names.insert(key, name.to_owned());
+            }
+        }
+    }
+
+    /// Ends the session for a fault of what it carries.
+    pub fn fail(&mut self, reason: &str) {
+        if let Some(session) = self.session {
+            self.subscriber
+                .close_with(session, SessionCode::INTERNAL_ERROR, reason);
+        }
+    }
+}
+
+impl App for Viewer {
+    type Event = Event;
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        self.subscriber.handle(now, input);
+        self.process();
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.subscriber.handle_timeout(now);
+        self.process();
+    }
+
+    fn poll(&mut self) -> Option<Action<Event>> {
+        match self.subscriber.poll() {
+            Some(Action::Transport(output)) => Some(Action::Transport(output)),
+            Some(Action::Event(event)) => {
+                self.take(event);
+                self.poll()
+            }
+            None => self.events.pop_front().map(Action::Event),
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.subscriber.next_timeout()
+    }
+}

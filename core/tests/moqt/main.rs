@@ -1,0 +1,4 @@
+//! MoQT machines joined in memory: publisher, relay, subscriber.
+
+mod net;
+mod relay;

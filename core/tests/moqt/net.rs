@@ -1,0 +1,377 @@
+//! A transport in memory: machines joined by sessions whose streams and datagrams are values.
+//!
+//! No QUIC, no time of its own: the test says when time passes and which links are stalled. Bytes are
+//! cut at places drawn from a seed, so that every run also proves that cutting changes nothing.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use mainstem_core::time::Instant;
+use mainstem_core::transport::{
+    Action, App, Carrier, Closed, Input, Opened, Origin, Output, SessionId, Side, StreamEvent,
+    StreamId, Target,
+};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// A machine with its events.
+pub(crate) struct Node<A: App> {
+    pub(crate) app: A,
+    pub(crate) events: Vec<A::Event>,
+}
+
+trait AnyNode {
+    fn handle(&self, now: Instant, input: Input);
+    fn handle_timeout(&self, now: Instant);
+    fn next_timeout(&self) -> Option<Instant>;
+    fn outputs(&self) -> Vec<Output>;
+}
+
+impl<A: App> AnyNode for Rc<RefCell<Node<A>>> {
+    fn handle(&self, now: Instant, input: Input) {
+        self.borrow_mut().app.handle(now, input);
+    }
+    fn handle_timeout(&self, now: Instant) {
+        self.borrow_mut().app.handle_timeout(now);
+    }
+    fn next_timeout(&self) -> Option<Instant> {
+        self.borrow().app.next_timeout()
+    }
+    fn outputs(&self) -> Vec<Output> {
+        let mut node = self.borrow_mut();
+        let mut outputs = Vec::new();
+        while let Some(action) = node.app.poll() {
+            match action {
+                Action::Transport(output) => outputs.push(output),
+                Action::Event(event) => node.events.push(event),
+            }
+        }
+        outputs
+    }
+}
+
+/// A node's place in the net.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NodeId(usize);
+
+type End = (NodeId, SessionId);
+
+/// The net. See the module's description.
+pub(crate) struct Net {
+    pub(crate) now: Instant,
+    nodes: Vec<Box<dyn AnyNode>>,
+    peers: BTreeMap<End, End>,
+    next_session: u64,
+    /// Ends that take nothing from their peer for now.
+    stalled: BTreeSet<End>,
+    in_flight: BTreeMap<End, VecDeque<Flight>>,
+    random: u64,
+}
+
+enum Flight {
+    Stream(StreamId, StreamEvent, Option<StreamId>),
+    Datagram(Bytes),
+    Close(u64, String),
+}
+
+impl Net {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            now: Instant::from_nanos(1_000_000_000),
+            nodes: Vec::new(),
+            peers: BTreeMap::new(),
+            next_session: 0,
+            stalled: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+            random: seed | 1,
+        }
+    }
+
+    pub(crate) fn add<A: App + 'static>(&mut self, app: A) -> (NodeId, Rc<RefCell<Node<A>>>)
+    where
+        A::Event: 'static,
+    {
+        let node = Rc::new(RefCell::new(Node {
+            app,
+            events: Vec::new(),
+        }));
+        self.nodes.push(Box::new(Rc::clone(&node)));
+        (NodeId(self.nodes.len() - 1), node)
+    }
+
+    /// Connects a client to a server; returns the session's names at both ends.
+    pub(crate) fn connect(
+        &mut self,
+        client: NodeId,
+        server: NodeId,
+        protocol: &str,
+        path: &str,
+    ) -> (SessionId, SessionId) {
+        let ends = [client, server].map(|node| {
+            self.next_session += 1;
+            (node, SessionId(self.next_session))
+        });
+        let target = Target {
+            authority: "relay.test".to_owned(),
+            path: path.to_owned(),
+        };
+        for (index, side) in [Side::Client, Side::Server].into_iter().enumerate() {
+            let (node, session) = ends[index];
+            self.peers.insert(ends[index], ends[1 - index]);
+            let opened = Opened {
+                side,
+                carrier: Carrier::Quic,
+                protocol: protocol.to_owned(),
+                target: (side == Side::Client).then(|| target.clone()),
+                remote: "192.0.2.1:4443".parse().unwrap(),
+            };
+            self.nodes[node.0].handle(self.now, Input::Opened { session, opened });
+        }
+        self.settle();
+        (ends[0].1, ends[1].1)
+    }
+
+    /// Cuts a session without a word to either end's application.
+    pub(crate) fn cut(&mut self, node: NodeId, session: SessionId) {
+        let end = (node, session);
+        let Some(peer) = self.peers.remove(&end) else {
+            return;
+        };
+        self.peers.remove(&peer);
+        for (node, session) in [end, peer] {
+            self.in_flight.remove(&(node, session));
+            let closed = Closed::Transport {
+                reason: "cut".to_owned(),
+            };
+            self.nodes[node.0].handle(self.now, Input::Closed { session, closed });
+        }
+        self.settle();
+    }
+
+    /// Makes an end take nothing, or take again.
+    pub(crate) fn stall(&mut self, node: NodeId, session: SessionId, stalled: bool) {
+        if stalled {
+            self.stalled.insert((node, session));
+        } else {
+            self.stalled.remove(&(node, session));
+            self.settle();
+        }
+    }
+
+    /// Lets time pass, deadline by deadline.
+    pub(crate) fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        self.settle();
+        loop {
+            let next = self
+                .nodes
+                .iter()
+                .filter_map(|node| node.next_timeout())
+                .min();
+            match next.filter(|at| *at <= end) {
+                Some(at) => {
+                    self.now = self.now.max(at);
+                    let before = self
+                        .nodes
+                        .iter()
+                        .map(|node| node.next_timeout())
+                        .collect::<Vec<_>>();
+                    for node in &self.nodes {
+                        node.handle_timeout(self.now);
+                    }
+                    self.settle();
+                    let after = self
+                        .nodes
+                        .iter()
+                        .map(|node| node.next_timeout())
+                        .collect::<Vec<_>>();
+                    assert!(
+                        before != after || after.iter().flatten().all(|at| *at > self.now),
+                        "a deadline that has come stays"
+                    );
+                }
+                None => break,
+            }
+        }
+        self.now = end;
+    }
+
+    /// Delivers until nothing moves.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            let mut moved = false;
+            for index in 0..self.nodes.len() {
+                for output in self.nodes[index].outputs() {
+                    moved = true;
+                    self.take(NodeId(index), output);
+                }
+            }
+            let ends: Vec<End> = self.in_flight.keys().copied().collect();
+            for end in ends {
+                moved |= self.deliver(end);
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, node: NodeId, output: Output) {
+        match output {
+            Output::Open { .. } => {}
+            Output::Write {
+                session,
+                stream,
+                head,
+                body,
+                fin,
+                notify,
+            } => {
+                let Some(peer) = self.peers.get(&(node, session)).copied() else {
+                    return;
+                };
+                let mut bytes = BytesMut::new();
+                bytes.put_slice(&head);
+                body.pieces()
+                    .iter()
+                    .for_each(|piece| bytes.put_slice(piece));
+                let mut rest = bytes.freeze();
+                let to = flip(stream);
+                while !rest.is_empty() {
+                    let cut = 1 + self.draw(rest.len().min(3000));
+                    let data = rest.split_to(cut.min(rest.len()));
+                    self.fly(peer, Flight::Stream(to, StreamEvent::Data(data), None));
+                }
+                if fin {
+                    self.fly(peer, Flight::Stream(to, StreamEvent::Finished, None));
+                }
+                if notify {
+                    // An empty piece that carries the answer: it is taken when the rest was.
+                    let event = StreamEvent::Data(Bytes::new());
+                    self.fly(peer, Flight::Stream(to, event, Some(stream)));
+                }
+            }
+            Output::Reset {
+                session,
+                stream,
+                code,
+            } => {
+                let Some(peer) = self.peers.get(&(node, session)).copied() else {
+                    return;
+                };
+                let to = flip(stream);
+                // What was not delivered yet is lost, as on a congested path.
+                if let Some(queue) = self.in_flight.get_mut(&peer) {
+                    queue.retain(|flight| !matches!(flight, Flight::Stream(of, ..) if *of == to));
+                }
+                self.fly(peer, Flight::Stream(to, StreamEvent::Reset(code), None));
+            }
+            Output::Stop {
+                session,
+                stream,
+                code,
+            } => {
+                let Some(peer) = self.peers.get(&(node, session)).copied() else {
+                    return;
+                };
+                self.fly(
+                    peer,
+                    Flight::Stream(flip(stream), StreamEvent::Stopped(code), None),
+                );
+            }
+            Output::Datagram { session, data } => {
+                let Some(peer) = self.peers.get(&(node, session)).copied() else {
+                    return;
+                };
+                self.fly(peer, Flight::Datagram(data));
+            }
+            Output::Close {
+                session,
+                code,
+                reason,
+            } => {
+                let end = (node, session);
+                let Some(peer) = self.peers.remove(&end) else {
+                    return;
+                };
+                self.in_flight.remove(&end);
+                self.fly(peer, Flight::Close(code, reason.clone()));
+                let closed = Closed::Application {
+                    by: Origin::Local,
+                    code,
+                    reason,
+                };
+                self.nodes[node.0].handle(self.now, Input::Closed { session, closed });
+            }
+        }
+    }
+
+    fn fly(&mut self, to: End, flight: Flight) {
+        self.in_flight.entry(to).or_default().push_back(flight);
+    }
+
+    fn deliver(&mut self, end: End) -> bool {
+        if self.stalled.contains(&end) {
+            return false;
+        }
+        let Some(flights) = self.in_flight.remove(&end) else {
+            return false;
+        };
+        let moved = !flights.is_empty();
+        let (node, session) = end;
+        for flight in flights {
+            match flight {
+                Flight::Stream(stream, event, written) => {
+                    if let Some(written) = written {
+                        if let Some((peer, of)) = self.peers.get(&end).copied() {
+                            let event = StreamEvent::Writable;
+                            let input = Input::Stream {
+                                session: of,
+                                stream: written,
+                                event,
+                            };
+                            self.nodes[peer.0].handle(self.now, input);
+                        }
+                        continue;
+                    }
+                    self.nodes[node.0].handle(
+                        self.now,
+                        Input::Stream {
+                            session,
+                            stream,
+                            event,
+                        },
+                    );
+                }
+                Flight::Datagram(data) => {
+                    self.nodes[node.0].handle(self.now, Input::Datagram { session, data });
+                }
+                Flight::Close(code, reason) => {
+                    self.peers.remove(&end);
+                    let closed = Closed::Application {
+                        by: Origin::Peer,
+                        code,
+                        reason,
+                    };
+                    self.nodes[node.0].handle(self.now, Input::Closed { session, closed });
+                }
+            }
+        }
+        moved
+    }
+
+    fn draw(&mut self, below: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        usize::try_from(self.random % (below.max(1) as u64)).unwrap()
+    }
+}
+
+fn flip(stream: StreamId) -> StreamId {
+    let origin = match stream.origin() {
+        Origin::Local => Origin::Peer,
+        Origin::Peer => Origin::Local,
+    };
+    StreamId::new(origin, stream.direction(), stream.index())
+}
