@@ -110,6 +110,26 @@ pub enum IngestKind {
     Srt,
 }
 
+impl IngestKind {
+    /// Every kind, the default first.
+    pub const ALL: [Self; 4] = [Self::Fmp4, Self::Whip, Self::Rtmp, Self::Srt];
+
+    /// Its name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fmp4 => "fmp4",
+            Self::Whip => "whip",
+            Self::Rtmp => "rtmp",
+            Self::Srt => "srt",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
 /// No, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -124,7 +144,7 @@ pub struct Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {
-    /// The caller's own credential is missing or wrong (401), or none is set up (403).
+    /// The caller's own credential is missing or wrong, or none is set up at all (401).
     CallerRefused,
     /// The request does not make sense (400).
     BadRequest,
