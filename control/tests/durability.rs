@@ -11,8 +11,10 @@ use common::{World, ok, send, text, world};
 use mainstem_control::{Control, MasterKeySource, StartError};
 use serde_json::json;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const MINT: &str = "streams.liveInputs.mintPlaybackToken";
@@ -66,6 +68,68 @@ async fn what_was_answered_survives_a_kill() {
             .len(),
         1
     );
+}
+
+/// A control plane in a process of its own, which the test below kills.
+#[tokio::test]
+#[ignore = "run by what_was_answered_survives_sigkill"]
+async fn serve_until_killed() {
+    let Some(dir) = std::env::var_os("MAINSTEM_TEST_DATA_DIR") else {
+        return;
+    };
+    let running = Control::start(common::config(Path::new(&dir)))
+        .await
+        .unwrap();
+    let first = running.bootstrap.as_ref().unwrap();
+    println!(
+        "\nserving {} {} {}",
+        running.local_addr,
+        first.org,
+        first.api_key.expose()
+    );
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn what_was_answered_survives_sigkill() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["serve_until_killed", "--exact", "--ignored", "--nocapture"])
+        .env("MAINSTEM_TEST_DATA_DIR", dir.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines
+        .map(Result::unwrap)
+        .find(|line| line.starts_with("serving "))
+        .unwrap();
+    let [_, address, org, key] = line.split(' ').collect::<Vec<_>>()[..] else {
+        panic!("{line}")
+    };
+    let client = reqwest::Client::new();
+    let input = json!({ "orgId": org, "name": "kept" });
+    let url = format!("http://{address}/api/trpc/streams.liveInputs.create");
+    let made = common::data(send(client.post(url).bearer_auth(key).json(&input)).await);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let running = Control::start(common::config(dir.path())).await.unwrap();
+    assert!(running.bootstrap.is_none());
+    let (org, key) = (org.to_owned(), key.to_owned());
+    let after = World {
+        running,
+        dir,
+        org,
+        key,
+        client,
+    };
+    let got = after
+        .query("streams.liveInputs.get", json!({ "id": made["id"] }))
+        .await;
+    assert_eq!(got["name"], "kept");
+    let sk = json!({ "kind": "publish", "id": made["id"], "sk": made["stream_key_cleartext"] });
+    ok(after.resolve(sk).await);
 }
 
 #[tokio::test]
