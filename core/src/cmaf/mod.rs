@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | [`Reader`] | fragmented MP4, cut anywhere | [`Init`], [`Fragment`]s |
 //! | [`init_segment`], [`ChunkWriter`] | [`Track`]s, samples | `ftyp moov`, `moof mdat` |
+//! | [`Splitter`] | fragments of several tracks | a chunk per frame or so many milliseconds |
+//! | [`Muxer`] | init segments and chunks of several tracks | one fragmented MP4 file |
 //!
 //! Media bytes are never copied on these ways: they stay the pieces in which they arrived.
 //! Leaf boxes of `moov` are `mp4-atom`'s; box walking, fragments and sample entries are ours,
@@ -11,21 +13,27 @@
 //! track's timescale. Sources: ISO/IEC 14496-12 (file format), 14496-15 (NAL codecs), 23000-19
 //! (CMAF), and the Opus, AV1 and VP9 bindings.
 
+mod assemble;
 mod bits;
 mod boxes;
 pub mod codec;
+mod demux;
 mod error;
 mod fragment;
 mod init;
 mod moof;
+pub mod nal;
 mod prft;
 mod queue;
 mod reader;
+pub mod rules;
 pub mod sps;
 mod track;
 mod writer;
 
+pub use assemble::Muxer;
 pub use boxes::FourCc;
+pub use demux::{ChunkSize, Splitter, TrackChunk};
 pub use error::{Error, Limits};
 pub use fragment::{Fragment, Sample, SampleFlags, TrackFragment};
 pub use init::Init;

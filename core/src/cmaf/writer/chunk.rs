@@ -8,7 +8,7 @@
 
 use crate::cmaf::boxes::{BoxWriter, FourCc};
 use crate::cmaf::error::Error;
-use crate::cmaf::fragment::SampleFlags;
+use crate::cmaf::fragment::{Sample, SampleFlags};
 use crate::cmaf::prft::ProducerReference;
 use crate::payload::Payload;
 use bytes::Bytes;
@@ -43,6 +43,11 @@ impl ChunkWriter {
             track_id,
             sequence: 0,
         }
+    }
+
+    /// The track that the chunks are of.
+    pub const fn track_id(&self) -> u32 {
+        self.track_id
     }
 
     /// Sequence number of the chunk written last; 0 before the first.
@@ -89,30 +94,66 @@ impl ChunkWriter {
         producer_reference: Option<ProducerReference>,
         mdat_size: u32,
     ) -> Bytes {
-        let shared = Shared::of(samples);
+        let mut offset = 0u32;
+        let entries: Vec<Sample> = samples
+            .iter()
+            .map(|sample| {
+                // The sum of the sizes was checked to fit.
+                let size = u32::try_from(sample.data.len()).unwrap_or(u32::MAX);
+                let at = offset;
+                offset = offset.saturating_add(size);
+                Sample {
+                    duration: sample.duration,
+                    size,
+                    flags: sample.flags,
+                    composition_offset: sample.composition_offset,
+                    offset: at,
+                }
+            })
+            .collect();
         let mut out = BoxWriter::with_capacity(160 + 16 * samples.len());
         if let Some(reference) = producer_reference {
             reference.write(&mut out);
         }
-        let moof_at = out.len();
-        let mut data_offset_at = 0;
-        out.boxed(FourCc::MOOF, |out| {
-            out.full(FourCc::MFHD, 0, 0, |out| out.u32(self.sequence));
-            out.boxed(FourCc::TRAF, |out| {
-                shared.write_tfhd(out, self.track_id);
-                out.full(FourCc::TFDT, 1, 0, |out| out.u64(base_decode_time));
-                data_offset_at = shared.write_trun(out, samples);
-            });
-        });
-        let data_offset = out.len() - moof_at + 8;
-        out.set_u32(
-            data_offset_at,
-            u32::try_from(data_offset).unwrap_or(u32::MAX),
-        );
+        let traf = [(self.track_id, base_decode_time, entries.as_slice())];
+        write_moof(&mut out, self.sequence, &traf);
         out.u32(mdat_size);
         out.bytes(&FourCc::MDAT.0);
         out.finish()
     }
+}
+
+/// Writes a `moof` for media that follows behind an eight-byte `mdat` header: per track its id,
+/// decode time and samples, whose offsets count from the start of the media.
+pub(crate) fn write_moof(out: &mut BoxWriter, sequence: u32, tracks: &[(u32, u64, &[Sample])]) {
+    let moof_at = out.len();
+    let mut data_offsets = Vec::new();
+    out.boxed(FourCc::MOOF, |out| {
+        out.full(FourCc::MFHD, 0, 0, |out| out.u32(sequence));
+        for &(track_id, base_decode_time, samples) in tracks {
+            let shared = Shared::of(samples);
+            out.boxed(FourCc::TRAF, |out| {
+                shared.write_tfhd(out, track_id);
+                out.full(FourCc::TFDT, 1, 0, |out| out.u64(base_decode_time));
+                let mut first_flags = shared.first_flags;
+                for run in runs(samples) {
+                    let media_at = run.first().map_or(0, |sample| sample.offset);
+                    let field_at = shared.write_trun(out, run, first_flags.take());
+                    data_offsets.push((field_at, media_at));
+                }
+            });
+        }
+    });
+    let media_at = out.len() - moof_at + 8;
+    for (field_at, offset) in data_offsets {
+        let offset = media_at.saturating_add(offset as usize);
+        out.set_u32(field_at, u32::try_from(offset).unwrap_or(u32::MAX));
+    }
+}
+
+/// Runs of samples that lie one behind the other.
+fn runs(samples: &[Sample]) -> impl Iterator<Item = &[Sample]> {
+    samples.chunk_by(|a, b| a.offset.checked_add(a.size) == Some(b.offset))
 }
 
 /// What every sample of a chunk has in common, and which fields differ.
@@ -127,17 +168,13 @@ struct Shared {
 }
 
 impl Shared {
-    fn of(samples: &[MediaSample]) -> Self {
+    fn of(samples: &[Sample]) -> Self {
         let flags = same(samples.iter().map(|s| s.flags.0));
         let rest = same(samples.iter().skip(1).map(|s| s.flags.0));
         let first = samples.first().map(|s| s.flags.0);
         Self {
             duration: same(samples.iter().map(|s| s.duration)),
-            size: same(
-                samples
-                    .iter()
-                    .map(|s| u32::try_from(s.data.len()).unwrap_or(u32::MAX)),
-            ),
+            size: same(samples.iter().map(|s| s.size)),
             flags: flags.or(rest),
             first_flags: if flags.is_none() && rest.is_some() {
                 first
@@ -161,11 +198,11 @@ impl Shared {
         });
     }
 
-    /// Writes the run; gives the position of its data offset.
-    fn write_trun(&self, out: &mut BoxWriter, samples: &[MediaSample]) -> usize {
+    /// Writes a run; gives the position of its data offset.
+    fn write_trun(&self, out: &mut BoxWriter, run: &[Sample], first_flags: Option<u32>) -> usize {
         let mut box_flags = 0x01;
         for (present, bit) in [
-            (self.first_flags.is_some(), 0x004),
+            (first_flags.is_some(), 0x004),
             (self.duration.is_none(), 0x100),
             (self.size.is_none(), 0x200),
             (self.flags.is_none(), 0x400),
@@ -175,18 +212,18 @@ impl Shared {
         }
         let mut data_offset_at = 0;
         out.full(FourCc::TRUN, 1, box_flags, |out| {
-            out.u32(u32::try_from(samples.len()).unwrap_or(u32::MAX));
+            out.u32(u32::try_from(run.len()).unwrap_or(u32::MAX));
             data_offset_at = out.len();
             out.u32(0);
-            if let Some(flags) = self.first_flags {
+            if let Some(flags) = first_flags {
                 out.u32(flags);
             }
-            for sample in samples {
+            for sample in run {
                 if self.duration.is_none() {
                     out.u32(sample.duration);
                 }
                 if self.size.is_none() {
-                    out.u32(u32::try_from(sample.data.len()).unwrap_or(u32::MAX));
+                    out.u32(sample.size);
                 }
                 if self.flags.is_none() {
                     out.u32(sample.flags.0);

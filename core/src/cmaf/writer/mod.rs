@@ -3,5 +3,6 @@
 mod chunk;
 mod init;
 
+pub(crate) use chunk::write_moof;
 pub use chunk::{ChunkWriter, MediaSample};
 pub use init::init_segment;
