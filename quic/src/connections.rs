@@ -1,0 +1,475 @@
+//! All connections of a host: quinn's endpoint, timers, what wants to be sent, who may come in.
+//!
+//! Only connections that have something to do are touched: a datagram touches one, timers are
+//! ordered by time, and connections with packets to send stand in a queue.
+//!
+//! Inputs: datagrams, time, outputs of the application. Outputs: [`Input`]s for the application,
+//! packets. Limits: connections, handshakes, accepts per second, stateless answers waiting.
+//!
+//! | pressure | answer to a new client |
+//! |---|---|
+//! | `connections_max` reached | refused |
+//! | `handshakes_max` or `accepts_per_second_max` reached | dropped; it tries again |
+//! | `handshakes_before_retry` reached | Retry, unless its address is proven |
+
+use crate::clock::{Epoch, WallClock};
+use crate::config::{Config, Limits};
+use crate::connection::{Connection, Context, Intent, Sessions};
+use crate::endpoint::Factory;
+use crate::host::{ConnectError, ConnectRequest, Counters, Datagram, Ecn, Refusal, Transmit};
+use crate::tls::{ALPN_H3, TlsError};
+use mainstem_core::time::{Instant, UnixTime};
+use mainstem_core::transport::{Carrier, Input, Output, SessionId};
+use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Incoming};
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+type StdInstant = std::time::Instant;
+
+/// All connections of a host.
+pub(crate) struct Connections {
+    endpoint: Endpoint,
+    factory: Factory,
+    limits: Limits,
+    protocols: Vec<String>,
+    epoch: Epoch,
+    wall: WallClock,
+    /// By quinn's handle.
+    slots: Vec<Option<Box<Connection>>>,
+    count: usize,
+    handshaking: usize,
+    sessions: Sessions,
+    inputs: VecDeque<Input>,
+    timers: BTreeSet<(StdInstant, usize)>,
+    /// Connections that may have packets to send.
+    sending: VecDeque<usize>,
+    /// Connections with unread bytes beyond their budget.
+    unread: BTreeSet<usize>,
+    /// Connections that outputs have touched since they were settled.
+    touched: BTreeSet<usize>,
+    responses: VecDeque<(Transmit, Vec<u8>)>,
+    accepts: AcceptBucket,
+    now: Instant,
+    pub(crate) counters: Counters,
+    pub(crate) refusals: VecDeque<Refusal>,
+}
+
+impl Connections {
+    pub(crate) fn new(config: Config) -> Result<Self, TlsError> {
+        let wall = WallClock::new(config.unix_time_at_epoch);
+        let (factory, endpoint) = Factory::new(&config, &wall)?;
+        Ok(Self {
+            endpoint,
+            factory,
+            accepts: AcceptBucket::new(config.limits.accepts_per_second_max),
+            limits: config.limits,
+            protocols: config
+                .server
+                .map(|server| server.protocols)
+                .unwrap_or_default(),
+            epoch: Epoch::new(config.epoch),
+            wall,
+            slots: Vec::new(),
+            count: 0,
+            handshaking: 0,
+            sessions: Sessions::default(),
+            inputs: VecDeque::new(),
+            timers: BTreeSet::new(),
+            sending: VecDeque::new(),
+            unread: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            responses: VecDeque::new(),
+            now: Instant::ZERO,
+            counters: Counters::default(),
+            refusals: VecDeque::new(),
+        })
+    }
+
+    /// Time never goes back, whatever the driver says.
+    pub(crate) fn advance(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.wall.advance(self.now);
+        self.now
+    }
+
+    pub(crate) fn adjust_wall_clock(&mut self, now: Instant, time: UnixTime) {
+        let now = self.advance(now);
+        self.wall.adjust(now, time);
+    }
+
+    pub(crate) fn poll_input(&mut self) -> Option<Input> {
+        self.inputs.pop_front()
+    }
+
+    pub(crate) fn has_input(&self) -> bool {
+        !self.inputs.is_empty()
+    }
+
+    pub(crate) fn session_ids(&self) -> Vec<SessionId> {
+        self.sessions.ids()
+    }
+
+    pub(crate) fn connection_count(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn handle_datagram(&mut self, datagram: Datagram) {
+        self.counters.datagrams_received += 1;
+        self.counters.bytes_received += to_u64(datagram.data.len());
+        let now = self.epoch.to_std(self.now);
+        let mut buf = Vec::new();
+        let event = self.endpoint.handle(
+            now,
+            datagram.remote,
+            datagram.local_ip,
+            datagram.ecn.map(Ecn::to_quinn),
+            datagram.data,
+            &mut buf,
+        );
+        match event {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                if let Some(Some(connection)) = self.slots.get_mut(handle.0) {
+                    connection.quic.handle_event(event);
+                    self.work(handle.0);
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => self.incoming(incoming, now, buf),
+            Some(DatagramEvent::Response(transmit)) => self.respond(&transmit, buf),
+            None => {}
+        }
+    }
+
+    /// Handles what is due, and reading that was left over.
+    pub(crate) fn handle_timeout(&mut self) {
+        let now = self.epoch.to_std(self.now);
+        let mut due = std::mem::take(&mut self.unread);
+        while let Some(&(at, handle)) = self.timers.first() {
+            if at > now {
+                break;
+            }
+            self.timers.pop_first();
+            due.insert(handle);
+        }
+        for handle in due {
+            if let Some(Some(connection)) = self.slots.get_mut(handle) {
+                connection.timer = None;
+                connection.quic.handle_timeout(now);
+                if connection.deadline.is_some_and(|at| at <= now) {
+                    self.with(handle, Connection::deadline_passed);
+                }
+                self.work(handle);
+            }
+        }
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        if !self.unread.is_empty() {
+            return Some(self.now);
+        }
+        let (at, _) = self.timers.first()?;
+        Some(self.epoch.to_core(*at))
+    }
+
+    pub(crate) fn connect(&mut self, request: ConnectRequest) -> Result<SessionId, ConnectError> {
+        if self.count >= self.limits.connections_max {
+            return Err(ConnectError::TooManyConnections(
+                self.limits.connections_max,
+            ));
+        }
+        if request.protocols.is_empty() {
+            return Err(ConnectError::NoProtocol);
+        }
+        let alpn = match request.carrier {
+            Carrier::WebTransport => vec![ALPN_H3.to_vec()],
+            Carrier::Quic => request
+                .protocols
+                .iter()
+                .map(|protocol| protocol.clone().into_bytes())
+                .collect(),
+        };
+        let client = self.factory.client(request.trust, alpn, &self.wall)?;
+        let now = self.epoch.to_std(self.now);
+        let (handle, quic) = self
+            .endpoint
+            .connect(now, client, request.remote, &request.server_name)
+            .map_err(|error| connect_error(error, request.remote))?;
+        self.insert(handle, quic);
+        let session = self.sessions.add(handle.0);
+        let intent = Intent {
+            protocols: request.protocols,
+            target: request.target,
+        };
+        if let Some(Some(connection)) = self.slots.get_mut(handle.0) {
+            connection.intend(intent, session);
+        }
+        self.work(handle.0);
+        Ok(session)
+    }
+
+    /// Does one output; for a session that is gone, nothing.
+    pub(crate) fn perform(&mut self, output: Output) {
+        let Some(handle) = self.sessions.connection_of(session_of(&output)) else {
+            return;
+        };
+        self.with(handle, |connection, cx| connection.perform(output, cx));
+        self.touched.insert(handle);
+    }
+
+    /// Brings timers and the sending queue up to date after outputs.
+    pub(crate) fn settle(&mut self) {
+        while let Some(handle) = self.touched.pop_first() {
+            self.work(handle);
+        }
+    }
+
+    /// The next packets of one connection, or a stateless answer.
+    pub(crate) fn poll_transmit(
+        &mut self,
+        segments_max: usize,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        buf.clear();
+        if let Some((transmit, bytes)) = self.responses.pop_front() {
+            buf.extend_from_slice(&bytes);
+            return Some(self.sent(transmit));
+        }
+        let now = self.epoch.to_std(self.now);
+        while let Some(handle) = self.sending.pop_front() {
+            let Some(Some(connection)) = self.slots.get_mut(handle) else {
+                continue;
+            };
+            let transmit = connection.quic.poll_transmit(now, segments_max.max(1), buf);
+            if let Some(transmit) = transmit {
+                // At the back of the queue: connections take turns.
+                self.sending.push_back(handle);
+                let transmit = Transmit::from_quinn(&transmit);
+                return Some(self.sent(transmit));
+            }
+            buf.clear();
+            connection.queued = false;
+            self.update_timer(handle);
+        }
+        None
+    }
+
+    fn sent(&mut self, transmit: Transmit) -> Transmit {
+        let segment = transmit.segment_size.unwrap_or(transmit.size).max(1);
+        self.counters.datagrams_sent += to_u64(transmit.size.div_ceil(segment));
+        self.counters.bytes_sent += to_u64(transmit.size);
+        transmit
+    }
+
+    /// Works off everything that a connection has to do except sending.
+    fn work(&mut self, handle: usize) {
+        loop {
+            let mut more = false;
+            let mut unread = false;
+            let was_handshaking = self.is_handshaking(handle);
+            self.with(handle, |connection, cx| unread = connection.process(cx));
+            if was_handshaking && !self.is_handshaking(handle) {
+                self.handshaking = self.handshaking.saturating_sub(1);
+            }
+            if unread {
+                self.unread.insert(handle);
+            }
+            let Some(Some(connection)) = self.slots.get_mut(handle) else {
+                return;
+            };
+            while let Some(event) = connection.quic.poll_endpoint_events() {
+                let is_drained = event.is_drained();
+                let answer = self.endpoint.handle_event(ConnectionHandle(handle), event);
+                if is_drained {
+                    self.remove(handle);
+                    return;
+                }
+                if let Some(event) = answer {
+                    connection.quic.handle_event(event);
+                    more = true;
+                }
+            }
+            if !more {
+                break;
+            }
+        }
+        if let Some(Some(connection)) = self.slots.get_mut(handle)
+            && !connection.queued
+        {
+            connection.queued = true;
+            self.sending.push_back(handle);
+        }
+        self.update_timer(handle);
+    }
+
+    /// Lends a connection what it needs of the host.
+    fn with(&mut self, handle: usize, step: impl FnOnce(&mut Connection, &mut Context<'_>)) {
+        let Some(Some(connection)) = self.slots.get_mut(handle) else {
+            return;
+        };
+        let mut cx = Context {
+            handle,
+            now: self.epoch.to_std(self.now),
+            limits: &self.limits,
+            protocols: &self.protocols,
+            inputs: &mut self.inputs,
+            sessions: &mut self.sessions,
+            counters: &mut self.counters,
+            refusals: &mut self.refusals,
+        };
+        step(connection, &mut cx);
+    }
+
+    fn update_timer(&mut self, handle: usize) {
+        let Some(Some(connection)) = self.slots.get_mut(handle) else {
+            return;
+        };
+        let at = match (connection.quic.poll_timeout(), connection.deadline) {
+            (Some(quic), Some(deadline)) => Some(quic.min(deadline)),
+            (quic, deadline) => quic.or(deadline),
+        };
+        if at != connection.timer {
+            if let Some(old) = connection.timer {
+                self.timers.remove(&(old, handle));
+            }
+            if let Some(at) = at {
+                self.timers.insert((at, handle));
+            }
+            connection.timer = at;
+        }
+    }
+
+    fn is_handshaking(&self, handle: usize) -> bool {
+        matches!(self.slots.get(handle), Some(Some(c)) if c.is_handshaking())
+    }
+
+    fn incoming(&mut self, incoming: Incoming, now: StdInstant, mut buf: Vec<u8>) {
+        if self.count >= self.limits.connections_max {
+            self.counters.connections_refused += 1;
+            let transmit = self.endpoint.refuse(incoming, &mut buf);
+            self.respond(&transmit, buf);
+            return;
+        }
+        let may_wait = self.handshaking >= self.limits.handshakes_max;
+        if may_wait || !self.accepts.take(self.now) {
+            self.counters.connections_dropped += 1;
+            self.endpoint.ignore(incoming);
+            return;
+        }
+        let is_proven = incoming.remote_address_validated() || !incoming.may_retry();
+        if self.handshaking >= self.limits.handshakes_before_retry && !is_proven {
+            self.counters.retries += 1;
+            if let Ok(transmit) = self.endpoint.retry(incoming, &mut buf) {
+                self.respond(&transmit, buf);
+            }
+            return;
+        }
+        match self.endpoint.accept(incoming, now, &mut buf, None) {
+            Ok((handle, quic)) => {
+                self.insert(handle, quic);
+                self.work(handle.0);
+            }
+            Err(error) => {
+                self.counters.connections_refused += 1;
+                if let Some(transmit) = error.response {
+                    self.respond(&transmit, buf);
+                }
+            }
+        }
+    }
+
+    fn respond(&mut self, transmit: &quinn_proto::Transmit, mut buf: Vec<u8>) {
+        if self.responses.len() < self.limits.responses_max {
+            buf.truncate(transmit.size);
+            self.responses
+                .push_back((Transmit::from_quinn(transmit), buf));
+        }
+    }
+
+    fn insert(&mut self, handle: ConnectionHandle, quic: quinn_proto::Connection) {
+        if self.slots.len() <= handle.0 {
+            self.slots.resize_with(handle.0 + 1, || None);
+        }
+        let now = self.epoch.to_std(self.now);
+        let deadline = now.checked_add(self.limits.open_timeout);
+        if let Some(slot) = self.slots.get_mut(handle.0) {
+            *slot = Some(Box::new(Connection::new(quic, deadline)));
+            self.count += 1;
+            self.handshaking += 1;
+            self.counters.connections_open = to_u64(self.count);
+            self.counters.connections_opened += 1;
+        }
+    }
+
+    fn remove(&mut self, handle: usize) {
+        if self.is_handshaking(handle) {
+            self.handshaking = self.handshaking.saturating_sub(1);
+        }
+        let Some(connection) = self.slots.get_mut(handle).and_then(Option::take) else {
+            return;
+        };
+        if let Some(at) = connection.timer {
+            self.timers.remove(&(at, handle));
+        }
+        self.unread.remove(&handle);
+        self.count = self.count.saturating_sub(1);
+        self.counters.connections_open = to_u64(self.count);
+    }
+}
+
+/// A token bucket of one second's worth of accepts.
+struct AcceptBucket {
+    per_second: u32,
+    tokens: u32,
+    filled_at: Instant,
+}
+
+impl AcceptBucket {
+    fn new(per_second: u32) -> Self {
+        Self {
+            per_second,
+            tokens: per_second,
+            filled_at: Instant::ZERO,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> bool {
+        if self.per_second == 0 {
+            return true;
+        }
+        let each = Duration::from_secs(1) / self.per_second;
+        let new = now.saturating_since(self.filled_at).as_nanos() / each.as_nanos().max(1);
+        let new = u32::try_from(new).unwrap_or(u32::MAX);
+        if new > 0 {
+            self.tokens = self.tokens.saturating_add(new).min(self.per_second);
+            self.filled_at = now;
+        }
+        let taken = self.tokens.checked_sub(1);
+        self.tokens = taken.unwrap_or(0);
+        taken.is_some()
+    }
+}
+
+fn connect_error(error: quinn_proto::ConnectError, remote: SocketAddr) -> ConnectError {
+    match error {
+        quinn_proto::ConnectError::InvalidServerName(name) => ConnectError::ServerName(name),
+        quinn_proto::ConnectError::InvalidRemoteAddress(remote) => ConnectError::Address(remote),
+        quinn_proto::ConnectError::CidsExhausted => ConnectError::ConnectionIds,
+        // Version, default configuration and stopping are not ours to get wrong here.
+        _ => ConnectError::Address(remote),
+    }
+}
+
+fn session_of(output: &Output) -> SessionId {
+    match output {
+        Output::Open { session, .. }
+        | Output::Write { session, .. }
+        | Output::Reset { session, .. }
+        | Output::Stop { session, .. }
+        | Output::Datagram { session, .. }
+        | Output::Close { session, .. } => *session,
+    }
+}
+
+fn to_u64(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
