@@ -110,6 +110,15 @@ impl Connections {
         self.sessions.ids()
     }
 
+    pub(crate) fn stop_accepting(&mut self) {
+        self.endpoint.set_server_config(None);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        let mut connections = self.slots.iter().flatten();
+        connections.all(|connection| connection.quic.is_closed())
+    }
+
     pub(crate) fn connection_count(&self) -> usize {
         self.count
     }

@@ -124,7 +124,7 @@ impl<A: App> Host<A> {
     }
 
     /// Ends every session with this application code; keep driving until
-    /// [`Host::is_idle`] or patience runs out.
+    /// [`Host::is_closed`] or patience runs out.
     pub fn close_all(&mut self, now: Instant, code: u64, reason: &str) {
         let now = self.connections.advance(now);
         for session in self.connections.session_ids() {
@@ -135,6 +135,17 @@ impl<A: App> Host<A> {
             });
         }
         self.drive(now);
+    }
+
+    /// Accepts no new connections from now on; those that are open go on.
+    pub fn stop_accepting(&mut self) {
+        self.connections.stop_accepting();
+    }
+
+    /// Whether every connection is closed or closing, with nothing left to be acknowledged. Packets
+    /// that say so may still want to be sent.
+    pub fn is_closed(&self) -> bool {
+        self.connections.is_closed()
     }
 
     /// Whether no connection is left, not even a closing one.
