@@ -200,9 +200,10 @@ impl Http3 {
         });
     }
 
-    /// The peer asked not to be sent more on a stream of ours.
+    /// The peer asked not to be sent more on a stream of ours. Before the response that is how a
+    /// server says that it read enough of the request; the response says the rest.
     pub(crate) fn stopped(&mut self, stream: WireId) {
-        if self.session == Session::Requested(stream) || self.session == Session::Open(stream) {
+        if self.session == Session::Open(stream) {
             self.fail("the peer stopped the stream of the session");
         }
     }
@@ -369,3 +370,6 @@ impl Fault {
         Self { code, reason }
     }
 }
+
+#[cfg(test)]
+mod tests;

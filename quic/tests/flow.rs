@@ -1,0 +1,258 @@
+//! Back-pressure and bounds: what happens when one end does not keep up.
+
+mod world;
+
+use bytes::Bytes;
+use mainstem_core::payload::Payload;
+use mainstem_core::transport::{
+    Carrier, Closed, Input, Origin, Output, SessionId, StreamEvent, StreamId,
+};
+use mainstem_quic::Limits;
+use std::time::Duration;
+use world::*;
+
+const SOON: Duration = Duration::from_secs(5);
+
+#[test]
+fn streams_beyond_the_peers_credit_wait_and_arrive() {
+    for carrier in CARRIERS {
+        let limits = Limits {
+            peer_uni_streams_max: 8,
+            ..Limits::default()
+        };
+        let mut world = World::new(
+            GOOD,
+            [Limits::default(), limits],
+            Probe::new(),
+            Probe::new(),
+        );
+        let (client, _) = world.open(carrier);
+        for index in 0..100 {
+            let stream = local(UNI, index);
+            world.act(CLIENT, open(client, stream));
+            let text = format!("stream {index}");
+            world.act(CLIENT, write(client, stream, text, true, true));
+        }
+        // One of those that wait is given up: it never arrives, the others do.
+        world.act(
+            CLIENT,
+            Output::Reset {
+                session: client,
+                stream: local(UNI, 90),
+                code: 1,
+            },
+        );
+        world.run_for(SOON);
+        let finished = |world: &World, host: usize, event: &StreamEvent| {
+            let of = |input: &&Input| matches!(input, Input::Stream { event: e, .. } if e == event);
+            world.log(host).iter().filter(of).count()
+        };
+        assert_eq!(finished(&world, SERVER, &StreamEvent::Finished), 99);
+        assert_eq!(finished(&world, CLIENT, &StreamEvent::Writable), 99);
+        let texts: Vec<String> = (0..99)
+            .map(|index| String::from_utf8(world.hosts[SERVER].app().stream(peer(UNI, index)).0))
+            .map(Result::unwrap)
+            .collect();
+        assert!(!texts.contains(&"stream 90".to_owned()));
+    }
+}
+
+#[test]
+fn too_many_waiting_streams_close_the_session() {
+    let limits = Limits {
+        pending_opens_max: 50,
+        overload_code: 9,
+        ..Limits::default()
+    };
+    let server = Limits {
+        peer_uni_streams_max: 8,
+        ..Limits::default()
+    };
+    let mut world = World::new(GOOD, [limits, server], Probe::new(), Probe::new());
+    let (client, server) = world.open(Carrier::Quic);
+    for index in 0..60 {
+        world.act(CLIENT, open(client, local(UNI, index)));
+    }
+    world.run_for(SOON);
+    for (host, session, by) in [
+        (CLIENT, client, Origin::Local),
+        (SERVER, server, Origin::Peer),
+    ] {
+        let closed = world.hosts[host].app().closed(session);
+        assert!(
+            matches!(closed, Some(Closed::Application { by: b, code: 9, .. }) if *b == by),
+            "{closed:?}"
+        );
+    }
+    assert_eq!(world.hosts[CLIENT].counters().overloads, 1);
+}
+
+/// Writes one notified megabyte after the other as long as they are taken.
+fn flood(session: SessionId, stream: StreamId) -> Probe {
+    let mut probe = Probe::new();
+    let megabyte = Bytes::from(vec![1; 1 << 20]);
+    probe.reaction = Some(Box::new(move |_, input, out| {
+        if let Input::Stream {
+            event: StreamEvent::Writable,
+            ..
+        } = input
+        {
+            out.push(write(session, stream, megabyte.clone(), false, true));
+        }
+    }));
+    probe
+}
+
+#[test]
+fn a_peer_that_stops_acknowledging_gets_no_more_than_the_window() {
+    for carrier in CARRIERS {
+        let mut world = World::new(GOOD, Default::default(), Probe::new(), Probe::new());
+        world.hosts[SERVER].app_mut().forget_data = true;
+        world.hosts[CLIENT].app_mut().forget_data = true;
+        let (_, server) = world.open(carrier);
+        let stream = local(UNI, 0);
+        world.hosts[SERVER].app_mut().reaction = flood(server, stream).reaction;
+        world.act(SERVER, open(server, stream));
+        world.act(SERVER, write(server, stream, vec![0; 1 << 20], false, true));
+        // Nothing is delivered: the client is frozen, the time stands still.
+        let writable = |world: &World| {
+            let is = |i: &&Input| {
+                matches!(
+                    i,
+                    Input::Stream {
+                        event: StreamEvent::Writable,
+                        ..
+                    }
+                )
+            };
+            world.log(SERVER).iter().filter(is).count()
+        };
+        let window = Limits::default().send_window >> 20;
+        assert!(writable(&world) as u64 <= window, "{}", writable(&world));
+        // The client wakes up, and it goes on.
+        world.run_for(SOON);
+        assert!(world.hosts[CLIENT].app().received > 4 << 20);
+    }
+}
+
+#[test]
+fn a_session_that_is_not_drained_is_closed_and_others_go_on() {
+    let limits = Limits {
+        unsent_bytes_max: 1 << 20,
+        ..Limits::default()
+    };
+    let mut world = World::new(
+        GOOD,
+        [Limits::default(), limits],
+        Probe::new(),
+        Probe::new(),
+    );
+    let (first, server_first) = world.open(Carrier::Quic);
+    let (_, server_second) = world.open(Carrier::WebTransport);
+    world.act(SERVER, open(server_first, local(UNI, 0)));
+    for _ in 0..8 {
+        let part = vec![0; 512 << 10];
+        world.act(
+            SERVER,
+            write(server_first, local(UNI, 0), part, false, false),
+        );
+    }
+    world.act(SERVER, open(server_second, local(UNI, 0)));
+    world.act(
+        SERVER,
+        write(server_second, local(UNI, 0), "alive", true, false),
+    );
+    world.run_for(SOON);
+    let closed = world.hosts[CLIENT].app().closed(first);
+    assert!(matches!(
+        closed,
+        Some(Closed::Application {
+            by: Origin::Peer,
+            code: 1,
+            ..
+        })
+    ));
+    assert_eq!(world.hosts[SERVER].counters().overloads, 1);
+    let alive = world.log(CLIENT).iter().any(|input| {
+        matches!(input, Input::Stream { event: StreamEvent::Data(data), .. } if data == "alive")
+    });
+    assert!(alive);
+}
+
+#[test]
+fn notified_writes_are_answered_once_and_in_full() {
+    for carrier in CARRIERS {
+        let mut world = World::simple();
+        let (client, _) = world.open(carrier);
+        let stream = local(BIDI, 0);
+        world.act(CLIENT, open(client, stream));
+        let pieces: Vec<Bytes> = (0..100).map(|n| Bytes::from(vec![n; 777])).collect();
+        let payload = Payload::from_pieces(pieces);
+        for _ in 0..3 {
+            world.act(
+                CLIENT,
+                Output::Write {
+                    session: client,
+                    stream,
+                    head: Bytes::from_static(b"head"),
+                    body: payload.clone(),
+                    fin: false,
+                    notify: true,
+                },
+            );
+        }
+        world.act(CLIENT, write(client, stream, Bytes::new(), true, false));
+        world.run_for(SOON);
+        let (_, events) = world.hosts[CLIENT].app().stream(stream);
+        assert_eq!(events, vec![StreamEvent::Writable; 3]);
+        let mut want = Vec::new();
+        for _ in 0..3 {
+            want.extend_from_slice(b"head");
+            want.extend_from_slice(&payload.to_bytes());
+        }
+        let (data, events) = world.hosts[SERVER].app().stream(peer(BIDI, 0));
+        assert!(data == want);
+        assert_eq!(events, [StreamEvent::Finished]);
+    }
+}
+
+#[test]
+fn urgent_streams_overtake() {
+    for carrier in CARRIERS {
+        let mut world = World::simple();
+        world.hosts[SERVER].app_mut().forget_data = true;
+        let (client, _) = world.open(carrier);
+        for (index, priority) in [(0, -5), (1, 5)] {
+            let stream = local(UNI, index);
+            world.act(
+                CLIENT,
+                Output::Open {
+                    session: client,
+                    stream,
+                    priority,
+                },
+            );
+            world.act(
+                CLIENT,
+                write(client, stream, vec![0; 900 << 10], true, false),
+            );
+        }
+        world.run_for(Duration::from_secs(20));
+        let order: Vec<StreamId> = world
+            .log(SERVER)
+            .iter()
+            .filter_map(|input| match input {
+                Input::Stream {
+                    stream,
+                    event: StreamEvent::Finished,
+                    ..
+                } => Some(*stream),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(order.len(), 2);
+        if carrier == Carrier::Quic {
+            assert_eq!(order, [peer(UNI, 1), peer(UNI, 0)]);
+        }
+    }
+}
