@@ -47,6 +47,12 @@ const MEDIA_WITH_TOOLS: &[&str] = &[
     "--include-ignored",
 ];
 
+const HARNESS: &[&str] = &[
+    "--package=mainstem-conformance",
+    "--features=external-tools",
+    "--lib",
+];
+
 const ALL_TARGETS: &[&str] = &[
     "clippy",
     "--workspace",
@@ -82,6 +88,12 @@ pub(crate) const SUITES: &[Suite] = &[
         "what we write, ffprobe reads",
         &[Need::Ffmpeg],
         Work::Tests(MEDIA_WITH_TOOLS, &[("MAINSTEM_EXTERNAL_TOOLS", "1")]),
+    ),
+    Suite::new(
+        "harness",
+        "the judges of the suites below can tell right from wrong",
+        &[Need::Ffmpeg, Need::Clip],
+        Work::Tests(HARNESS, &[]),
     ),
     Suite::new(
         "readme",

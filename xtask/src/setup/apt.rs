@@ -15,7 +15,8 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     }
     let once = || {
         run::run(as_root()?.args(["apt-get", "-qq", "update"]))?;
-        let install = ["apt-get", "-qq", "install", "--yes"];
+        // What is there already stays as it is.
+        let install = ["apt-get", "-qq", "install", "--yes", "--no-upgrade"];
         run::run(
             as_root()?
                 .args(install)
