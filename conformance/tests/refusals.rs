@@ -47,7 +47,7 @@ fn the_control_plane_answers_each_mistake_in_its_own_way() {
             401,
             wrong_key.get("streams.liveInputs.list", &list),
         ),
-        ("unknown input", 404, api.get_input("li_unknown")),
+        ("unknown input", 404, api.input_row("li_unknown")),
         ("malformed json", 400, api.post_text(create, "{\"orgId\":")),
         ("missing field", 400, api.post(create, &list)),
         (

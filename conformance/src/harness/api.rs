@@ -75,7 +75,7 @@ impl Api {
     }
 
     /// One input.
-    pub fn get_input(&self, id: &str) -> Reply {
+    pub fn input_row(&self, id: &str) -> Reply {
         self.get(
             "streams.liveInputs.get",
             &json!({"orgId": self.org, "id": id}),
