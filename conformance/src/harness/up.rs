@@ -38,7 +38,7 @@ pub struct Ready {
     pub moqt: String,
     /// `rtmp://host:port/live`.
     pub rtmp: String,
-    /// The organisation.
+    /// The organisation; a later start may leave it out.
     pub org: String,
     /// The API key; printed on the first start only.
     pub api_key: Option<String>,
@@ -161,7 +161,7 @@ impl Ready {
             http: url("http")?,
             moqt: url("moqt")?,
             rtmp: url("rtmp")?,
-            org: text("org")?,
+            org: text("org").unwrap_or_default(),
             api_key: text("api_key"),
             cert_sha256: text("cert_sha256")?,
         })
