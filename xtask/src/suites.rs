@@ -34,17 +34,26 @@ pub(crate) enum Work {
     EndToEnd(&'static str),
 }
 
+/// By the words that stand in their names.
 const ROOMS_WITH_MUTATIONS: &[&str] = &[
     "--package=mainstem-core",
     "--package=mainstem-quic",
+    "--lib",
+    "--tests",
+    "--",
     "mutat",
+    "damaged",
+];
+
+const MUTATION_COUNTS: &[(&str, &str)] = &[
+    ("MAINSTEM_MUTATIONS", "20000"),
+    ("MAINSTEM_RTMP_MUTATIONS", "20000"),
 ];
 
 const MEDIA_WITH_TOOLS: &[&str] = &[
     "--package=mainstem-core",
-    "ffprobe",
-    "--",
-    "--include-ignored",
+    "--features=external-tools",
+    "--test=ffprobe",
 ];
 
 const HARNESS: &[&str] = &[
@@ -81,13 +90,13 @@ pub(crate) const SUITES: &[Suite] = &[
         "mutations",
         "20,000 mutated inputs a parser: no panic, no growth",
         &[],
-        Work::Tests(ROOMS_WITH_MUTATIONS, &[("MAINSTEM_MUTATIONS", "20000")]),
+        Work::Tests(ROOMS_WITH_MUTATIONS, MUTATION_COUNTS),
     ),
     Suite::new(
         "media",
         "what we write, ffprobe reads",
         &[Need::Ffmpeg],
-        Work::Tests(MEDIA_WITH_TOOLS, &[("MAINSTEM_EXTERNAL_TOOLS", "1")]),
+        Work::Tests(MEDIA_WITH_TOOLS, &[]),
     ),
     Suite::new(
         "harness",
