@@ -1,4 +1,5 @@
-//! Where to connect to: `moqt://host[:port]/path` over raw QUIC, `https://` over WebTransport.
+//! Where to connect to: `moqt://host[:port]/path` (also `moq://`, `quic://`) over raw QUIC,
+//! `https://` over WebTransport.
 //!
 //! Names are resolved by the driver; a URL becomes a [`ConnectRequest`](crate::ConnectRequest)
 //! together with an address.
@@ -9,7 +10,7 @@ use std::str::FromStr;
 /// A parsed URL of a session.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionUrl {
-    /// `moqt` is raw QUIC, `https` is WebTransport.
+    /// `moqt`, `moq` and `quic` are raw QUIC, `https` is WebTransport.
     pub carrier: Carrier,
     /// Host name or address, without the brackets of IPv6.
     pub host: String,
@@ -41,7 +42,11 @@ impl FromStr for SessionUrl {
     type Err = UrlError;
 
     fn from_str(url: &str) -> Result<Self, UrlError> {
-        let (carrier, rest) = if let Some(rest) = strip_scheme(url, "moqt://") {
+        // SDKs in the field write moq:// and quic:// for what the drafts call moqt://.
+        let raw = ["moqt://", "moq://", "quic://"];
+        let (carrier, rest) = if let Some(rest) =
+            raw.iter().find_map(|scheme| strip_scheme(url, scheme))
+        {
             (Carrier::Quic, rest)
         } else if let Some(rest) = strip_scheme(url, "https://") {
             (Carrier::WebTransport, rest)

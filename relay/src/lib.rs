@@ -1,1 +1,19 @@
-//! Placeholder for the first build; replaced by the room's own first commit.
+//! The relay program: [`mainstem_core::moqt::relay::Relay`] on a socket, told by the control plane
+//! whom to let in.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`RelayServer`] | one shard with the relay machine; answers its questions, feeds it changes |
+//! | [`control`] | the control plane's HTTP face, as a relay needs it |
+//! | [`metrics`] | what the relay does, in Prometheus' text format |
+//!
+//! The machine decides; this crate carries. While the control plane cannot be reached, viewers go on
+//! by the keys that are known, and new publishers are refused with a reason that says so.
+
+#![forbid(unsafe_code)]
+
+pub mod control;
+pub mod metrics;
+mod server;
+
+pub use server::{Access, Config, RelayServer, StartError};

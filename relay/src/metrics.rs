@@ -1,0 +1,90 @@
+//! The relay's figures in Prometheus' text format.
+
+use mainstem_core::moqt::relay::Metrics;
+use std::fmt::Write;
+
+/// Writes the figures. No label names a viewer or a stream.
+pub fn render(metrics: &Metrics) -> String {
+    let gauge = "gauge";
+    let counter = "counter";
+    let rows: [(&str, &str, &str, u64); 12] = [
+        ("sessions", gauge, "MoQT sessions open", metrics.sessions as u64),
+        ("tracks", gauge, "Tracks known", metrics.tracks as u64),
+        ("namespaces", gauge, "Namespaces announced", metrics.namespaces as u64),
+        (
+            "upstream_subscriptions",
+            gauge,
+            "Subscriptions to publishers, one per track",
+            metrics.upstream_subscriptions as u64,
+        ),
+        (
+            "downstream_subscriptions",
+            gauge,
+            "Subscriptions of viewers",
+            metrics.downstream_subscriptions as u64,
+        ),
+        ("cache_bytes", gauge, "Bytes of retained groups", metrics.cache_bytes as u64),
+        (
+            "objects_received_total",
+            counter,
+            "Objects received from publishers, duplicates left out",
+            metrics.objects_received,
+        ),
+        (
+            "received_bytes_total",
+            counter,
+            "Payload bytes received from publishers",
+            metrics.bytes_received,
+        ),
+        (
+            "objects_sent_total",
+            counter,
+            "Objects handed to the streams of viewers",
+            metrics.objects_sent,
+        ),
+        (
+            "sent_bytes_total",
+            counter,
+            "Payload bytes handed to the streams of viewers",
+            metrics.bytes_sent,
+        ),
+        (
+            "groups_dropped_total",
+            counter,
+            "Groups that slow viewers lost",
+            metrics.groups_dropped,
+        ),
+        (
+            "sessions_denied_total",
+            counter,
+            "Sessions ended for want of permission",
+            metrics.sessions_denied,
+        ),
+    ];
+    let mut text = String::new();
+    for (name, kind, help, value) in rows {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "# HELP mainstem_relay_{name} {help}\n# TYPE mainstem_relay_{name} {kind}\n\
+             mainstem_relay_{name} {value}"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_figure_has_help_and_type() {
+        let metrics = Metrics { upstream_subscriptions: 3, ..Metrics::default() };
+        let text = render(&metrics);
+        assert!(text.contains("\nmainstem_relay_upstream_subscriptions 3\n"));
+        let lines = |prefix: &str| text.lines().filter(|line| line.starts_with(prefix)).count();
+        assert_eq!(lines("# HELP"), 12);
+        assert_eq!(lines("# TYPE"), 12);
+        assert_eq!(lines("mainstem_relay_"), 12);
+    }
+}

@@ -1,0 +1,337 @@
+//! [`RelayServer`]: a shard with the relay machine, and the tasks that keep it informed.
+//!
+//! | task | wakes | does |
+//! |---|---|---|
+//! | shard thread | packets, deadlines | runs the machine; its questions go into a channel |
+//! | questions | a question | asks the control plane, hands the answer back |
+//! | changes | a change, or every [`CHANGES_WAIT`] | keys, rotations, deletions |
+//! | presence | every [`PRESENCE_INTERVAL_SECS`] | tells which inputs are live |
+//! | clock | every second | tells the machine the wall clock |
+
+use crate::control::{ClientError, ControlClient};
+use mainstem_core::jwt::{KeySet, SKEW_DEFAULT};
+use mainstem_core::moqt::Draft;
+use mainstem_core::moqt::relay::{self, Event, Metrics, OpId, Policy, Relay};
+use mainstem_core::resolve::{
+    ChangeKind, KeyStatus, PRESENCE_INPUTS_MAX, PRESENCE_INTERVAL_SECS, Presence, ResolveRequest,
+    Secret,
+};
+use mainstem_net::{CallError, Clock, Handle, NoEntropy, Shard, ShardConfig, ShardError, SocketOptions};
+use mainstem_quic::{Certificates, Server};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// How long one look at the feed of changes waits for news.
+const CHANGES_WAIT: Duration = Duration::from_secs(25);
+/// Pause after the control plane could not be reached.
+const RETRY: Duration = Duration::from_millis(500);
+/// Questions that may wait for the control plane; more are refused by their time-out.
+const QUESTIONS_MAX: usize = 1024;
+
+/// Who may publish and watch.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Everybody: for peers that have no token, on this machine only.
+    Open,
+    /// Whoever the control plane lets in.
+    Control {
+        /// `http://host:port`.
+        url: String,
+        /// The relays' shared secret.
+        secret: Secret,
+    },
+}
+
+/// What a relay is made of.
+pub struct Config {
+    /// UDP address to serve; port 0 for a free one.
+    pub listen: SocketAddr,
+    /// Certificates; replaceable while it runs.
+    pub certificates: Certificates,
+    /// Who may publish and watch.
+    pub access: Access,
+    /// Bounds and habits of the machine.
+    pub relay: relay::Config,
+    /// A name that is this process's own, for the presence of its inputs.
+    pub name: String,
+}
+
+/// Why a relay did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An open relay that others can reach.
+    #[error("an open relay may listen on a loopback address only, not on {0}")]
+    OpenToOthers(SocketAddr),
+    /// No randomness.
+    #[error(transparent)]
+    Entropy(#[from] NoEntropy),
+    /// The socket or TLS.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// The HTTP client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The shard ended at once.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+/// A running relay. Dropping it ends it without a goodbye; [`RelayServer::stop`] says one.
+pub struct RelayServer {
+    shard: Shard<Relay>,
+    clock: Clock,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    is_informed: watch::Receiver<bool>,
+}
+
+impl RelayServer {
+    /// Opens the socket and serves.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        if matches!(config.access, Access::Open) && !config.listen.ip().is_loopback() {
+            return Err(StartError::OpenToOthers(config.listen));
+        }
+        let clock = Clock::start();
+        let mut host = mainstem_net::host_config(&clock)?;
+        host.server = Some(Server {
+            protocols: Draft::ALL.iter().map(|draft| draft.protocol().to_owned()).collect(),
+            web_transport: true,
+            certificates: config.certificates,
+        });
+        let policy = match config.access {
+            Access::Open => Policy::Open,
+            Access::Control { .. } => Policy::Tokens { keys: KeySet::new(), skew: SKEW_DEFAULT },
+        };
+        let mut machine = Relay::new(config.relay, policy);
+        machine.set_clock(clock.now(), clock.unix_time(clock.now()));
+        let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+        let shard = Shard::spawn(
+            ShardConfig {
+                name: "relay-0".to_owned(),
+                socket: SocketOptions::new(config.listen),
+                host,
+                clock,
+            },
+            machine,
+            move |event| take_event(event, &questions),
+        )?;
+        let (informed, is_informed) = watch::channel(matches!(config.access, Access::Open));
+        let handle = shard.handle();
+        let mut tasks = vec![tokio::spawn(tell_time(handle.clone(), clock))];
+        if let Access::Control { url, secret } = config.access {
+            let control = ControlClient::new(&url, secret)?;
+            tasks.push(tokio::spawn(answer_questions(handle.clone(), control.clone(), asked)));
+            tasks.push(tokio::spawn(follow_changes(handle.clone(), control.clone(), informed)));
+            tasks.push(tokio::spawn(tell_presence(handle, control, config.name)));
+        }
+        Ok(Self { shard, clock, tasks, is_informed })
+    }
+
+    /// The socket's address.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shard.local_addr()
+    }
+
+    /// The time that the shard runs on.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Waits until the keys are known, so that viewers are not refused for a relay's youth.
+    pub async fn informed(&self) {
+        let mut is_informed = self.is_informed.clone();
+        // An error says that the task ended, which it does with the relay only.
+        let _ = is_informed.wait_for(|informed| *informed).await;
+    }
+
+    /// A way to read the relay's figures from any thread.
+    pub fn metrics_source(&self) -> MetricsSource {
+        MetricsSource { handle: self.shard.handle() }
+    }
+
+    /// Closes every session and waits, up to `patience`, until the peers know.
+    pub async fn stop(self, reason: &str, patience: Duration) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        let (shard, reason) = (self.shard, reason.to_owned());
+        // A failed join means that the shard panicked, which its thread has reported.
+        let _ = tokio::task::spawn_blocking(move || shard.stop(0, &reason, patience)).await;
+    }
+}
+
+/// Reads a relay's figures.
+#[derive(Clone)]
+pub struct MetricsSource {
+    handle: Handle<Relay>,
+}
+
+impl MetricsSource {
+    /// The figures now; `None` when the relay has ended.
+    pub fn read(&self) -> Option<Metrics> {
+        self.handle.ask(|host, _| host.app().metrics()).ok()
+    }
+}
+
+/// On the shard's thread: must not block.
+fn take_event(event: Event, questions: &mpsc::Sender<(OpId, ResolveRequest)>) {
+    match event {
+        Event::Resolve { op, request } => {
+            if questions.try_send((op, request)).is_err() {
+                tracing::warn!("too many publishers wait for the control plane");
+            }
+        }
+        Event::Denied { session, remote, reason } => {
+            tracing::info!(session = session.0, %remote, %reason, "session denied");
+        }
+    }
+}
+
+async fn answer_questions(
+    handle: Handle<Relay>,
+    control: ControlClient,
+    mut asked: mpsc::Receiver<(OpId, ResolveRequest)>,
+) {
+    while let Some((op, request)) = asked.recv().await {
+        let (handle, control) = (handle.clone(), control.clone());
+        // Publishers do not wait for each other's answer; the machine bounds how many there are.
+        tokio::spawn(async move {
+            let answer = control.resolve(&request).await;
+            command(&handle, move |relay, now| relay.resolved(now, op, answer)).await;
+        });
+    }
+}
+
+async fn follow_changes(
+    handle: Handle<Relay>,
+    control: ControlClient,
+    informed: watch::Sender<bool>,
+) {
+    let mut keys = KeySet::new();
+    let mut cursor = None;
+    loop {
+        let step = match cursor {
+            None => reload_keys(&handle, &control, &mut keys).await,
+            Some(after) => follow_once(&handle, &control, &mut keys, after).await,
+        };
+        match step {
+            Ok(next) => {
+                cursor = next;
+                if cursor.is_some() {
+                    informed.send_replace(true);
+                }
+            }
+            Err(refusal) => {
+                tracing::warn!(reason = %refusal.message, "cannot follow the control plane");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+type Cursor = Option<u64>;
+type Step = Result<Cursor, mainstem_core::resolve::Refusal>;
+
+async fn reload_keys(handle: &Handle<Relay>, control: &ControlClient, keys: &mut KeySet) -> Step {
+    let state = control.state().await?;
+    let (known, rejected) = KeySet::from_jwks(&state.keys);
+    for key in rejected {
+        tracing::warn!(kid = %key.kid, error = %key.error, "a signing key cannot be used");
+    }
+    *keys = known;
+    set_keys(handle, keys).await;
+    Ok(Some(state.cursor))
+}
+
+async fn follow_once(
+    handle: &Handle<Relay>,
+    control: &ControlClient,
+    keys: &mut KeySet,
+    after: u64,
+) -> Step {
+    let changes = control.changes(after, CHANGES_WAIT).await?;
+    if changes.reset {
+        return Ok(None);
+    }
+    for change in changes.changes {
+        match change.kind {
+            ChangeKind::SigningKeyChanged { kid, key } => {
+                let is_active = key.status == KeyStatus::Active;
+                match keys.apply(&key) {
+                    Ok(()) => tracing::info!(%kid, is_active, "signing key changed"),
+                    Err(error) => tracing::warn!(%kid, %error, "a signing key cannot be used"),
+                }
+                set_keys(handle, keys).await;
+            }
+            ChangeKind::StreamKeyRotated { org, input, credential, grace } => {
+                tracing::info!(%input, "stream key replaced");
+                let mut valid = vec![credential];
+                valid.extend(grace.map(|grace| grace.credential));
+                command(handle, move |relay, now| {
+                    relay.revoke_input(now, &org, &input, &valid);
+                })
+                .await;
+            }
+            ChangeKind::InputDeleted { org, input } => {
+                tracing::info!(%input, "input deleted");
+                command(handle, move |relay, now| relay.revoke_input(now, &org, &input, &[])).await;
+            }
+            ChangeKind::Unknown => {}
+        }
+    }
+    Ok(Some(changes.cursor))
+}
+
+async fn set_keys(handle: &Handle<Relay>, keys: &KeySet) {
+    let policy = Policy::Tokens { keys: keys.clone(), skew: SKEW_DEFAULT };
+    command(handle, move |relay, now| relay.set_policy(now, policy)).await;
+}
+
+async fn tell_presence(handle: Handle<Relay>, control: ControlClient, name: String) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(PRESENCE_INTERVAL_SECS) / 5);
+    let mut told = None;
+    let mut silent_ticks = 0;
+    loop {
+        ticks.tick().await;
+        let asked = handle.clone();
+        let live = tokio::task::spawn_blocking(move || {
+            asked.ask(|host, _| host.app().live_inputs()).unwrap_or_default()
+        });
+        let Ok(live) = live.await else { return };
+        silent_ticks += 1;
+        if told.as_ref() == Some(&live) && silent_ticks < 5 {
+            continue;
+        }
+        let listed = live.iter().take(PRESENCE_INPUTS_MAX).cloned().collect();
+        let presence = Presence { relay: name.clone(), live: listed };
+        if control.presence(&presence).await.is_ok() {
+            told = Some(live);
+            silent_ticks = 0;
+        }
+    }
+}
+
+async fn tell_time(handle: Handle<Relay>, clock: Clock) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        let unix = Clock::start().unix_time_at_epoch();
+        let at = clock.now();
+        command(&handle, move |relay, _| relay.set_clock(at, unix)).await;
+    }
+}
+
+/// Runs a command on the machine. A full queue means an overloaded shard: the command is worth a wait.
+async fn command(
+    handle: &Handle<Relay>,
+    command: impl FnOnce(&mut Relay, mainstem_core::time::Instant) + Send + 'static,
+) {
+    let handle = handle.clone();
+    let run = move || {
+        // A stopped shard has nothing left to be told.
+        let _ = handle.ask(move |host, now| command(host.app_mut(), now));
+    };
+    // A failed join means that the runtime is going down.
+    let _ = tokio::task::spawn_blocking(run).await;
+}
