@@ -15,7 +15,7 @@
 
 use bytes::Bytes;
 use mainstem_core::cmaf::rules::Checker;
-use mainstem_core::cmaf::{ChunkSize, Event, Init, Limits, Muxer, Reader, Splitter};
+use mainstem_core::cmaf::{ChunkSize, Event, Init, Limits, Muxer, Reader, Splitter, progressive};
 use peak_alloc::PeakAlloc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -149,6 +149,18 @@ fn read(file: &Bytes, step: usize) -> usize {
     }
 }
 
+/// Walks an ordinary file; gives the number of samples found.
+fn walk(file: &Bytes) -> usize {
+    let Ok(mut source) = progressive::Source::from_bytes(file) else {
+        return 0;
+    };
+    let mut samples = 0;
+    while let Ok(Some(_)) = source.next_sample() {
+        samples += 1;
+    }
+    samples
+}
+
 fn follow(init: &Arc<Init>) -> Option<(Splitter, Muxer, Checker)> {
     let splitter = Splitter::new(init, ChunkSize::Frame);
     let muxer = Muxer::new(&[Arc::clone(init)], Limits::default()).ok()?;
@@ -162,7 +174,8 @@ fn damaged_files_cost_neither_a_panic_nor_time_nor_memory() {
         reason = "how much to test is for the caller to say"
     )]
     let count = std::env::var("MAINSTEM_MUTATIONS").map_or(2_000, |count| count.parse().unwrap());
-    let (mut worst_peak, mut worst_time, mut fragments) = (0, Duration::ZERO, 0);
+    let (mut worst_peak, mut worst_time) = (0, Duration::ZERO);
+    let (mut fragments, mut samples) = (0, 0);
     for seed in 1..=count {
         let mut dice = Dice(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15));
         let original = FILES[dice.roll(FILES.len())];
@@ -176,6 +189,7 @@ fn damaged_files_cost_neither_a_panic_nor_time_nor_memory() {
         )]
         let began = Instant::now();
         fragments += read(&file, step);
+        samples += walk(&file);
         let time = began.elapsed();
         let peak = ALLOCATOR.peak_usage().saturating_sub(before);
         assert!(peak <= PEAK_BYTES_MAX, "seed {seed}: {peak} bytes");
@@ -183,7 +197,10 @@ fn damaged_files_cost_neither_a_panic_nor_time_nor_memory() {
         worst_peak = worst_peak.max(peak);
         worst_time = worst_time.max(time);
     }
-    println!("{count} files, {fragments} fragments survived");
+    println!("{count} files, {fragments} fragments and {samples} samples survived");
     println!("worst: {worst_peak} bytes, {worst_time:?}");
-    assert!(fragments > 0, "the damage must leave something to read");
+    assert!(
+        fragments > 0 && samples > 0,
+        "the damage must leave something to read"
+    );
 }

@@ -11,7 +11,8 @@
 
 use bytes::Bytes;
 use mainstem_core::cmaf::{
-    ChunkSize, Event, Fragment, Init, Limits, Muxer, Reader, Splitter, init_segment,
+    ChunkSize, ChunkWriter, Event, Fragment, Init, Limits, MediaSample, Muxer, Reader, Splitter,
+    init_segment, progressive,
 };
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -138,6 +139,55 @@ fn ffprobe_and_the_reader_see_the_same_packets() {
                 our_packets(&fragments, track.id),
                 "{name} stream {at}"
             );
+        }
+    }
+}
+
+#[test]
+fn ordinary_files_are_walked_as_ffprobe_walks_them_and_play_when_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let files: [&[u8]; 2] = [
+        include_bytes!("media/progressive.mp4"),
+        include_bytes!("media/progressive_moov_last.mp4"),
+    ];
+    for file in files {
+        let path = write(dir.path(), "progressive.mp4", &[Bytes::from_static(file)]);
+        let mut source = progressive::Source::from_bytes(&Bytes::from_static(file)).unwrap();
+        let tracks = source.tracks().to_vec();
+        let init = init_segment(&tracks).unwrap();
+        let mut writers: Vec<_> = tracks
+            .iter()
+            .map(|track| ChunkWriter::new(track.id))
+            .collect();
+        let mut ours = vec![Vec::new(); tracks.len()];
+        let mut published = vec![init.raw];
+        while let Some(sample) = source.next_sample().unwrap() {
+            let at = tracks
+                .iter()
+                .position(|track| track.id == sample.track_id)
+                .unwrap();
+            let time = i64::try_from(sample.decode_time).unwrap();
+            let shown = time + i64::from(sample.composition_offset);
+            let key = if sample.flags.is_sync() { "K_" } else { "__" };
+            ours[at].push(format!("{shown},{time},{},{key}", sample.size));
+            let from = usize::try_from(sample.offset).unwrap();
+            let data = Bytes::from_static(&file[from..from + sample.size as usize]);
+            let media = MediaSample {
+                duration: sample.duration,
+                composition_offset: sample.composition_offset,
+                flags: sample.flags,
+                data: data.into(),
+            };
+            let chunk = writers[at]
+                .chunk(sample.decode_time, &[media], None)
+                .unwrap();
+            published.push(chunk.to_bytes());
+        }
+        let again = write(dir.path(), "published.mp4", &published);
+        decodes(&again);
+        for (at, ours) in ours.iter().enumerate() {
+            assert_eq!(&packets(&path, &at.to_string()), ours);
+            assert_eq!(&packets(&again, &at.to_string()), ours);
         }
     }
 }

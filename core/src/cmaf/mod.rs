@@ -5,6 +5,7 @@
 //! | [`Reader`] | fragmented MP4, cut anywhere | [`Init`], [`Fragment`]s |
 //! | [`init_segment`], [`ChunkWriter`] | [`Track`]s, samples | `ftyp moov`, `moof mdat` |
 //! | [`Splitter`] | fragments of several tracks | a chunk per frame or so many milliseconds |
+//! | [`progressive::Source`] | the `moov` of an ordinary file | where each sample lies |
 //! | [`Muxer`] | init segments and chunks of several tracks | one fragmented MP4 file |
 //!
 //! Media bytes are never copied on these ways: they stay the pieces in which they arrived.
@@ -24,6 +25,7 @@ mod init;
 mod moof;
 pub mod nal;
 mod prft;
+pub mod progressive;
 mod queue;
 mod reader;
 pub mod rules;
