@@ -15,6 +15,7 @@ pub mod diff;
 mod json;
 mod model;
 pub mod msf;
+mod patch;
 mod seed;
 #[cfg(test)]
 mod tests;

@@ -5,8 +5,9 @@
 //! by writing them anew. Sources: ISO/IEC 14496-12 section 8; QuickTime sound entries of version 1.
 
 use super::boxes::{BoxWriter, Child, Fields, FourCc, children, decode_leaf, find, require};
-use super::codec::{self, aac_from_esds};
+use super::codec;
 use super::error::{Error, Limits};
+use super::record::{self, aac_from_esds};
 use super::sps;
 use super::track::{Audio, Codec, Defaults, Kind, Track, Video};
 use bytes::Bytes;
@@ -301,9 +302,9 @@ fn check_config(codec: &Codec) -> Result<(), Error> {
         Codec::H264 {
             config,
             in_band: false,
-        } => codec::check_avcc(config),
-        Codec::Hevc { config, .. } => codec::check_hvcc(config),
-        Codec::Av1 { config } => codec::check_av1c(config),
+        } => record::check_avcc(config),
+        Codec::Hevc { config, .. } => record::check_hvcc(config),
+        Codec::Av1 { config } => record::check_av1c(config),
         _ => Ok(()),
     }
 }

@@ -13,6 +13,28 @@
 //! because they decide how much a hostile file may cost ([`Limits`]). Times are ticks of the
 //! track's timescale. Sources: ISO/IEC 14496-12 (file format), 14496-15 (NAL codecs), 23000-19
 //! (CMAF), and the Opus, AV1 and VP9 bindings.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use mainstem_core::cmaf::{ChunkWriter, Codec, MediaSample, SampleFlags, Track, init_segment};
+//!
+//! // AAC-LC, 48 kHz, stereo, as an RTMP or ADTS header says it.
+//! let codec = Codec::aac(Bytes::from_static(&[0x11, 0x90]))?;
+//! let track = Track::new(1, 48_000.try_into().unwrap(), codec)?;
+//! let init = init_segment(std::slice::from_ref(&track))?;
+//! assert_eq!(track.codec_string(), "mp4a.40.2");
+//!
+//! let frame = MediaSample {
+//!     duration: 1024,
+//!     composition_offset: 0,
+//!     flags: SampleFlags::SYNC,
+//!     data: Bytes::from_static(b"an AAC frame").into(),
+//! };
+//! let chunk = ChunkWriter::new(track.id).chunk(0, &[frame], None)?;
+//! assert!(init.raw.starts_with(b"\0\0\0\x20ftypcmfc"));
+//! assert_eq!(chunk.pieces().len(), 2); // moof and mdat header; the frame, not copied
+//! # Ok::<(), mainstem_core::cmaf::Error>(())
+//! ```
 
 mod assemble;
 mod bits;
@@ -28,6 +50,7 @@ mod prft;
 pub mod progressive;
 mod queue;
 mod reader;
+mod record;
 pub mod rules;
 pub mod sps;
 mod track;

@@ -247,3 +247,153 @@ impl Layout {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmaf::boxes::BoxWriter;
+    use crate::cmaf::track::{Codec, Track};
+    use crate::cmaf::writer::init_segment;
+    use bytes::Bytes;
+
+    const PLACE: Place = Place {
+        moof: 1000,
+        media: 1200,
+        media_len: 100,
+    };
+
+    fn init() -> Init {
+        let codec = Codec::aac(Bytes::from_static(&[0x11, 0x90])).unwrap();
+        let mut track = Track::new(1, 48_000.try_into().unwrap(), codec.clone()).unwrap();
+        track.defaults = Defaults {
+            duration: 1024,
+            size: 10,
+            flags: 0x0200_0000,
+        };
+        let other = Track::new(2, 48_000.try_into().unwrap(), codec).unwrap();
+        init_segment(&[track, other]).unwrap()
+    }
+
+    fn moof(trafs: impl FnOnce(&mut BoxWriter)) -> Bytes {
+        let mut out = BoxWriter::default();
+        out.full(FourCc::MFHD, 0, 0, |out| out.u32(9));
+        trafs(&mut out);
+        out.finish()
+    }
+
+    fn words(out: &mut BoxWriter, kind: FourCc, version: u8, flags: u32, words: &[u32]) {
+        out.full(kind, version, flags, |out| {
+            for word in words {
+                out.u32(*word);
+            }
+        });
+    }
+
+    fn read(body: &[u8], limits: &Limits, times: &mut BTreeMap<u32, u64>) -> Result<Moof, Error> {
+        parse(body, PLACE, &init(), limits, times)
+    }
+
+    fn offsets(track: &TrackFragment) -> Vec<(u32, u32)> {
+        let pair = |sample: &Sample| (sample.offset, sample.size);
+        track.samples.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn runs_without_offsets_follow_each_other_and_times_go_on_without_tfdt() {
+        let body = moof(|out| {
+            out.boxed(FourCc::TRAF, |out| {
+                words(out, FourCc::TFHD, 0, 0, &[1]);
+                words(out, FourCc::TRUN, 0, 0, &[2]);
+                words(out, FourCc::TRUN, 0, 0x200, &[2, 7, 8]);
+            });
+            out.boxed(FourCc::TRAF, |out| {
+                words(out, FourCc::TFHD, 0, 0x18, &[2, 960, 5]);
+                words(out, FourCc::TFDT, 0, 0, &[77]);
+                words(out, FourCc::TRUN, 0, 0, &[1]);
+            });
+        });
+        let mut times = BTreeMap::from([(1, 4096)]);
+        let parsed = read(&body, &Limits::default(), &mut times).unwrap();
+        assert_eq!(parsed.sequence, 9);
+        assert_eq!(
+            offsets(&parsed.tracks[0]),
+            [(0, 10), (10, 10), (20, 7), (27, 8)]
+        );
+        assert_eq!(parsed.tracks[0].base_decode_time, 4096);
+        assert_eq!(offsets(&parsed.tracks[1]), [(35, 5)]);
+        assert_eq!(parsed.tracks[1].base_decode_time, 77);
+        assert_eq!(times, BTreeMap::from([(1, 4096 + 4 * 1024), (2, 77 + 960)]));
+    }
+
+    #[test]
+    fn bases_are_the_moof_an_absolute_place_or_the_end_of_the_traf_before() {
+        let body = moof(|out| {
+            out.boxed(FourCc::TRAF, |out| {
+                words(out, FourCc::TFHD, 0, 1, &[1, 0, 1150]);
+                words(out, FourCc::TRUN, 0, 1, &[1, 60]);
+            });
+            out.boxed(FourCc::TRAF, |out| {
+                words(out, FourCc::TFHD, 0, 0x02_0000, &[1]);
+                words(
+                    out,
+                    FourCc::TRUN,
+                    1,
+                    0x801,
+                    &[1, 230, (-3i32).cast_unsigned()],
+                );
+            });
+            out.boxed(FourCc::TRAF, |out| {
+                words(out, FourCc::TFHD, 0, 0, &[1]);
+                words(out, FourCc::TRUN, 0, 0x5, &[1, 4, 0x0101_0000]);
+            });
+        });
+        let parsed = read(&body, &Limits::default(), &mut BTreeMap::new()).unwrap();
+        assert!(!parsed.is_relocatable);
+        assert_eq!(offsets(&parsed.tracks[0]), [(10, 10)]);
+        assert_eq!(offsets(&parsed.tracks[1]), [(30, 10)]);
+        assert_eq!(parsed.tracks[1].samples[0].composition_offset, -3);
+        assert_eq!(offsets(&parsed.tracks[2]), [(44, 10)]);
+        assert!(!parsed.tracks[2].starts_with_sync());
+    }
+
+    #[test]
+    fn what_lies_outside_or_is_too_much_has_a_name() {
+        let one = |flags, fields: &[u32]| {
+            moof(|out| {
+                out.boxed(FourCc::TRAF, |out| {
+                    words(out, FourCc::TFHD, 0, 0x02_0000, &[1]);
+                    words(out, FourCc::TRUN, 0, flags, fields);
+                });
+            })
+        };
+        let error = |body: &[u8]| {
+            read(body, &Limits::default(), &mut BTreeMap::new())
+                .map(|_| ())
+                .unwrap_err()
+        };
+        let outside = Error::SampleOutsideMdat { track_id: 1 };
+        assert_eq!(error(&one(1, &[1, 199])), outside);
+        assert_eq!(error(&one(1, &[1, 291])), outside);
+        assert_eq!(error(&one(1, &[1, u32::MAX])), outside);
+        assert_eq!(
+            error(&one(0, &[u32::MAX])),
+            Error::TooManySamples { max: 10_000 }
+        );
+        assert_eq!(
+            error(&one(0x200, &[2, 1])),
+            Error::Truncated { kind: FourCc::TRUN }
+        );
+        let stranger = moof(|out| {
+            out.boxed(FourCc::TRAF, |out| words(out, FourCc::TFHD, 0, 0, &[3]));
+        });
+        assert_eq!(error(&stranger), Error::UnknownTrack { track_id: 3 });
+        let late = moof(|out| {
+            out.boxed(FourCc::TRAF, |out| {
+                words(out, FourCc::TFHD, 0, 0, &[1]);
+                words(out, FourCc::TFDT, 1, 0, &[u32::MAX, u32::MAX]);
+                words(out, FourCc::TRUN, 0, 0, &[1]);
+            });
+        });
+        assert_eq!(error(&late), Error::TimeOverflow { track_id: 1 });
+    }
+}

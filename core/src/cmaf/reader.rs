@@ -360,3 +360,57 @@ fn is_independent(fragment: &Fragment, init: &Init) -> bool {
     }
     seen
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_never_make_a_box_meet_the_limit() {
+        let limits = Limits {
+            pending_bytes_max: 4000,
+            ..Limits::default()
+        };
+        let mut reader = Reader::new(limits);
+        reader.push(Bytes::from_static(b"\0\x01\0\0moov")).unwrap();
+        assert_eq!(reader.poll(), Ok(None));
+        assert!(reader.push(vec![0; 3900].into()).is_ok());
+        let error = Error::PendingTooLarge { max: 4000 };
+        assert_eq!(reader.push(vec![0; 3900].into()), Err(error.clone()));
+        assert_eq!(reader.poll(), Err(error));
+    }
+
+    #[test]
+    fn side_boxes_are_bounded_together() {
+        let mut reader = Reader::new(Limits {
+            side_bytes_max: 40,
+            ..Limits::default()
+        });
+        reader
+            .push(Bytes::from_static(b"\0\0\0\x14emsg123456789012"))
+            .unwrap();
+        assert_eq!(reader.poll(), Ok(None));
+        reader
+            .push(Bytes::from_static(b"\0\0\0\x15styp1234567890123"))
+            .unwrap();
+        assert!(matches!(
+            reader.poll(),
+            Err(Error::BoxTooLarge { max: 20, .. })
+        ));
+    }
+
+    #[test]
+    fn passed_over_boxes_are_not_kept() {
+        let mut reader = Reader::new(Limits::default());
+        reader
+            .push(Bytes::from_static(b"\0\0\0\x01uuid\0\0\0\x01\0\0\0\0"))
+            .unwrap();
+        assert_eq!(reader.poll(), Ok(None));
+        for _ in 0..100 {
+            reader.push(vec![0; 4096].into()).unwrap();
+            assert_eq!(reader.queue.len(), 0);
+            assert_eq!(reader.poll(), Ok(None));
+        }
+        assert!(!reader.is_at_boundary());
+    }
+}

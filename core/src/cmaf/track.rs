@@ -7,6 +7,7 @@
 use super::boxes::FourCc;
 use super::codec;
 use super::error::Error;
+use super::record;
 use bytes::Bytes;
 use std::num::NonZeroU32;
 
@@ -157,7 +158,7 @@ impl Track {
 impl Codec {
     /// H.264 from an `AVCDecoderConfigurationRecord`, as RTMP and `avcC` carry it.
     pub fn h264(config: Bytes) -> Result<Self, Error> {
-        codec::check_avcc(&config)?;
+        record::check_avcc(&config)?;
         Ok(Self::H264 {
             config,
             in_band: false,
@@ -167,14 +168,14 @@ impl Codec {
     /// H.264 from parameter sets, each a NAL unit without start code or length.
     pub fn h264_from_parameter_sets(sps: &[&[u8]], pps: &[&[u8]]) -> Result<Self, Error> {
         Ok(Self::H264 {
-            config: codec::build_avcc(sps, pps)?,
+            config: record::build_avcc(sps, pps)?,
             in_band: false,
         })
     }
 
     /// HEVC from an `HEVCDecoderConfigurationRecord`, as E-RTMP and `hvcC` carry it.
     pub fn hevc(config: Bytes) -> Result<Self, Error> {
-        codec::check_hvcc(&config)?;
+        record::check_hvcc(&config)?;
         Ok(Self::Hevc {
             config,
             in_band: false,
@@ -183,7 +184,7 @@ impl Codec {
 
     /// AV1 from an `AV1CodecConfigurationRecord`.
     pub fn av1(config: Bytes) -> Result<Self, Error> {
-        codec::check_av1c(&config)?;
+        record::check_av1c(&config)?;
         Ok(Self::Av1 { config })
     }
 
@@ -196,7 +197,7 @@ impl Codec {
     /// Opus from an `OpusHead` (RFC 7845 section 5.1), as WebCodecs, Ogg and E-RTMP carry it.
     pub fn opus_from_head(head: &[u8]) -> Result<Self, Error> {
         Ok(Self::Opus {
-            config: codec::dops_from_opus_head(head)?,
+            config: record::dops_from_opus_head(head)?,
         })
     }
 

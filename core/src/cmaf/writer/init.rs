@@ -5,9 +5,10 @@
 //! Sources: ISO/IEC 23000-19 section 7.3.1 (CMAF header), ISO/IEC 14496-12 section 8.
 
 use crate::cmaf::boxes::{BoxWriter, FourCc};
-use crate::cmaf::codec::{entry_kind, write_esds};
+use crate::cmaf::codec::entry_kind;
 use crate::cmaf::error::{Error, Limits};
 use crate::cmaf::init::Init;
+use crate::cmaf::record::write_esds;
 use crate::cmaf::track::{Audio, Codec, Kind, Track, Video};
 use mp4_atom as atom;
 
