@@ -107,9 +107,11 @@ impl PacketIo for Portable {
                 self.readable = false;
                 return Ok(0);
             }
-            // A peer's port that was closed shows up here; it says nothing about the socket.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(0),
-            Err(error) => return Err(error),
+            Err(error) => {
+                // Not again before something new arrives: the error may stay.
+                self.readable = false;
+                return Err(error);
+            }
         };
         let mut datagrams = 0;
         for (meta, buffer) in metas.iter().zip(slices.iter()).take(messages) {

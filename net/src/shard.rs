@@ -36,6 +36,8 @@ pub const COMMANDS_MAX: usize = 1024;
 const SENDS_PER_TURN: usize = 64;
 /// Commands between two looks at the receive queue.
 const COMMANDS_PER_TURN: usize = 64;
+/// Errors in a row after which receiving is given up.
+const RECEIVE_ERRORS_MAX: u32 = 100;
 /// How long a shard that is dropped without [`Shard::stop`] says goodbye.
 const DROP_PATIENCE: Duration = Duration::from_millis(200);
 
@@ -142,7 +144,8 @@ where
             blocked: None,
             buffer: Vec::with_capacity(64 << 10),
             stopping: None,
-            is_quiet_error: false,
+            send_failed: false,
+            receive_errors: 0,
         };
         let thread = std::thread::Builder::new()
             .name(config.name)
@@ -267,7 +270,10 @@ struct Running<A: App, I, F> {
     buffer: Vec<u8>,
     /// When a stopping shard ends in any case.
     stopping: Option<Instant>,
-    is_quiet_error: bool,
+    /// A failure to send was logged.
+    send_failed: bool,
+    /// Receive errors since the last success.
+    receive_errors: u32,
 }
 
 impl<A: App, I: PacketIo, F: FnMut(A::Event)> Running<A, I, F> {
@@ -341,14 +347,28 @@ impl<A: App, I: PacketIo, F: FnMut(A::Event)> Running<A, I, F> {
         }
     }
 
-    /// Receives one batch; true when there may be more.
+    /// Receives one batch; true when there may be more. Errors say little about the socket (a
+    /// peer's closed port, memory pressure) unless they do not end.
     fn receive(&mut self) -> io::Result<bool> {
         let now = self.clock.now();
         let host = &mut self.host;
         let received = self
             .io
-            .receive(&mut |datagram| host.handle_datagram(now, datagram))?;
-        Ok(received > 0)
+            .receive(&mut |datagram| host.handle_datagram(now, datagram));
+        match received {
+            Ok(received) => {
+                self.receive_errors = 0;
+                Ok(received > 0)
+            }
+            Err(error) if self.receive_errors < RECEIVE_ERRORS_MAX => {
+                self.receive_errors += 1;
+                if self.receive_errors == 1 {
+                    tracing::warn!(%error, "cannot receive");
+                }
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends what wants to be sent; true when there is more and room for it.
@@ -383,8 +403,8 @@ impl<A: App, I: PacketIo, F: FnMut(A::Event)> Running<A, I, F> {
             Err(error) => {
                 // The packet is lost, as packets may be; QUIC decides what that means. Said once:
                 // an unreachable network would fill the log.
-                if !self.is_quiet_error {
-                    self.is_quiet_error = true;
+                if !self.send_failed {
+                    self.send_failed = true;
                     tracing::warn!(%error, destination = %transmit.destination, "cannot send");
                 }
                 true

@@ -7,7 +7,7 @@ use mainstem_core::transport::{
     Action, App, Carrier, Closed, Direction, Input, Origin, Output, SessionId, StreamEvent,
     StreamId, Target,
 };
-use mainstem_net::{Clock, Shard, ShardConfig, SocketOptions, host_config};
+use mainstem_net::{Clock, PacketIo, Portable, Shard, ShardConfig, SocketOptions, host_config};
 use mainstem_quic::rustls::pki_types::PrivatePkcs8KeyDer;
 use mainstem_quic::{Certificates, ConnectRequest, Server, TlsTrust};
 use std::collections::{BTreeMap, VecDeque};
@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const CARRIERS: [Carrier; 2] = [Carrier::Quic, Carrier::WebTransport];
 
 /// Sends every byte of a bidirectional stream back, and reports what ends.
@@ -279,9 +279,8 @@ fn shards_can_share_an_address() {
     let socket = |port| {
         let mut options = SocketOptions::new(SocketAddr::from(([127, 0, 0, 1], port)));
         options.reuse_port = true;
-        mainstem_net::Portable::open(&options)
+        Portable::open(&options)
     };
-    use mainstem_net::PacketIo;
     let first = socket(0).expect("a socket");
     let port = first.local_addr().expect("an address").port();
     let second = socket(port).expect("the same address");

@@ -8,7 +8,7 @@
 //! | `Closing` | either end closed, or a rule or bound was broken | quinn has drained it |
 //!
 //! Inputs: quinn's events, the application's outputs (`crate::outputs`), the deadline. Outputs:
-//! [`Input`]s for the application. A deadline bounds the time until a session is open, and the time
+//! [`Input`]s for the application (stream bytes in `crate::reading`). A deadline bounds the time until a session is open, and the time
 //! for a WebTransport session's last words to be acknowledged.
 //!
 //! Sources: RFC 9000, draft-ietf-webtrans-http3.
@@ -28,7 +28,7 @@ use mainstem_core::transport::{
     Target,
 };
 use quinn_proto::crypto::rustls::HandshakeData;
-use quinn_proto::{ConnectionError, Event, ReadError, VarInt};
+use quinn_proto::{ConnectionError, Event, VarInt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
@@ -97,6 +97,16 @@ pub(crate) enum Phase {
     },
 }
 
+impl Phase {
+    /// The application's code in a code on the wire.
+    pub(crate) fn application_code(&self, code: VarInt) -> u64 {
+        match self {
+            Self::Http3 { .. } => code::from_wire(code.into_inner()),
+            _ => code.into_inner(),
+        }
+    }
+}
+
 /// One connection.
 pub(crate) struct Connection {
     pub(crate) quic: quinn_proto::Connection,
@@ -107,11 +117,13 @@ pub(crate) struct Connection {
     intent: Option<Intent>,
     /// Streams of HTTP/3 itself that we write.
     own: BTreeMap<WireId, SendQueue>,
-    readable: BTreeSet<WireId>,
+    pub(crate) readable: BTreeSet<WireId>,
     /// When an unopened session is given up, or last words are.
     pub(crate) deadline: Option<Instant>,
     /// The host's entry in its timers.
     pub(crate) timer: Option<Instant>,
+    /// Whether the host counts it among its handshakes.
+    pub(crate) is_counted: bool,
     /// Whether the host has it in its queue of connections that may have packets.
     pub(crate) queued: bool,
 }
@@ -129,6 +141,7 @@ impl Connection {
             readable: BTreeSet::new(),
             deadline,
             timer: None,
+            is_counted: true,
             queued: false,
         }
     }
@@ -139,7 +152,7 @@ impl Connection {
         self.session = Some(session);
     }
 
-    /// Whether a server's handshake is still in progress.
+    /// Whether the handshake is still in progress.
     pub(crate) fn is_handshaking(&self) -> bool {
         matches!(self.phase, Phase::Handshaking)
     }
@@ -387,7 +400,7 @@ impl Connection {
         let _ = self.quic.send_stream(wire.to_quinn()).reset(code);
         if let Some(id) = self.streams.by_wire(wire) {
             self.streams.end_send(id);
-            let code = self.application_code(code);
+            let code = self.phase.application_code(code);
             self.tell(id, StreamEvent::Stopped(code), cx);
             return;
         }
@@ -425,7 +438,7 @@ impl Connection {
         }
     }
 
-    fn open_request(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn open_request(&mut self, cx: &mut Context<'_>) {
         let Phase::Http3 { machine, .. } = &mut self.phase else {
             return;
         };
@@ -437,115 +450,7 @@ impl Connection {
         }
     }
 
-    /// Reads what is readable, up to the budget; true when something is left.
-    fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut budget = cx.limits.read_budget;
-        while let Some(wire) = self.readable.pop_first() {
-            if budget == 0 {
-                self.readable.insert(wire);
-                return true;
-            }
-            let more = match self.streams.by_wire(wire) {
-                Some(id) => self.read_app(id, wire, &mut budget, cx),
-                None => self.read_http3(wire, &mut budget, cx),
-            };
-            if more {
-                self.readable.insert(wire);
-            }
-        }
-        false
-    }
-
-    fn read_app(
-        &mut self,
-        id: StreamId,
-        wire: WireId,
-        budget: &mut usize,
-        cx: &mut Context<'_>,
-    ) -> bool {
-        let receiving = self.streams.stream(id).is_some_and(|s| s.receiving);
-        let (true, Some(session)) = (receiving, self.session) else {
-            return false;
-        };
-        let mut stream = self.quic.recv_stream(wire.to_quinn());
-        let Ok(mut chunks) = stream.read(true) else {
-            return false;
-        };
-        let mut tell = |event| {
-            cx.inputs.push_back(Input::Stream {
-                session,
-                stream: id,
-                event,
-            });
-        };
-        let ended = loop {
-            if *budget == 0 {
-                let _ = chunks.finalize();
-                return true;
-            }
-            match chunks.next(*budget) {
-                Ok(Some(chunk)) => {
-                    *budget = budget.saturating_sub(chunk.bytes.len());
-                    tell(StreamEvent::Data(chunk.bytes));
-                }
-                Ok(None) => {
-                    tell(StreamEvent::Finished);
-                    break true;
-                }
-                Err(ReadError::Reset(code)) => {
-                    let code = match self.phase {
-                        Phase::Http3 { .. } => code::from_wire(code.into_inner()),
-                        _ => code.into_inner(),
-                    };
-                    tell(StreamEvent::Reset(code));
-                    break true;
-                }
-                Err(ReadError::Blocked) => break false,
-            }
-        };
-        let _ = chunks.finalize();
-        if ended {
-            self.streams.end_receive(id);
-        }
-        false
-    }
-
-    /// Reads one chunk of a stream that HTTP/3 has not handed over; true when to read on.
-    fn read_http3(&mut self, wire: WireId, budget: &mut usize, cx: &mut Context<'_>) -> bool {
-        let Phase::Http3 { machine, .. } = &mut self.phase else {
-            return false;
-        };
-        if machine.is_waiting(wire) {
-            return false;
-        }
-        let mut stream = self.quic.recv_stream(wire.to_quinn());
-        let Ok(mut chunks) = stream.read(true) else {
-            return false;
-        };
-        let next = chunks.next(*budget);
-        let _ = chunks.finalize();
-        let more = match next {
-            Ok(Some(chunk)) => {
-                *budget = budget.saturating_sub(chunk.bytes.len());
-                machine.data(wire, chunk.bytes);
-                true
-            }
-            Ok(None) => {
-                machine.finished(wire);
-                false
-            }
-            Err(ReadError::Reset(_)) => {
-                machine.reset(wire);
-                false
-            }
-            Err(ReadError::Blocked) => false,
-        };
-        self.apply_effects(cx);
-        self.open_request(cx);
-        more && matches!(self.phase, Phase::Http3 { .. })
-    }
-
-    fn apply_effects(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn apply_effects(&mut self, cx: &mut Context<'_>) {
         while let Phase::Http3 { machine, .. } = &mut self.phase
             && let Some(effect) = machine.poll()
         {
@@ -612,20 +517,13 @@ impl Connection {
         }
     }
 
-    fn tell(&self, stream: StreamId, event: StreamEvent, cx: &mut Context<'_>) {
+    pub(crate) fn tell(&self, stream: StreamId, event: StreamEvent, cx: &mut Context<'_>) {
         if let Some(session) = self.session {
             cx.inputs.push_back(Input::Stream {
                 session,
                 stream,
                 event,
             });
-        }
-    }
-
-    fn application_code(&self, code: VarInt) -> u64 {
-        match self.phase {
-            Phase::Http3 { .. } => code::from_wire(code.into_inner()),
-            _ => code.into_inner(),
         }
     }
 }

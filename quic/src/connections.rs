@@ -274,17 +274,17 @@ impl Connections {
         loop {
             let mut more = false;
             let mut unread = false;
-            let was_handshaking = self.is_handshaking(handle);
             self.with(handle, |connection, cx| unread = connection.process(cx));
-            if was_handshaking && !self.is_handshaking(handle) {
-                self.handshaking = self.handshaking.saturating_sub(1);
-            }
             if unread {
                 self.unread.insert(handle);
             }
             let Some(Some(connection)) = self.slots.get_mut(handle) else {
                 return;
             };
+            if connection.is_counted && !connection.is_handshaking() {
+                connection.is_counted = false;
+                self.handshaking = self.handshaking.saturating_sub(1);
+            }
             while let Some(event) = connection.quic.poll_endpoint_events() {
                 let is_drained = event.is_drained();
                 let answer = self.endpoint.handle_event(ConnectionHandle(handle), event);
@@ -347,10 +347,6 @@ impl Connections {
         }
     }
 
-    fn is_handshaking(&self, handle: usize) -> bool {
-        matches!(self.slots.get(handle), Some(Some(c)) if c.is_handshaking())
-    }
-
     fn incoming(&mut self, incoming: Incoming, now: StdInstant, mut buf: Vec<u8>) {
         if self.count >= self.limits.connections_max {
             self.counters.connections_refused += 1;
@@ -410,12 +406,12 @@ impl Connections {
     }
 
     fn remove(&mut self, handle: usize) {
-        if self.is_handshaking(handle) {
-            self.handshaking = self.handshaking.saturating_sub(1);
-        }
         let Some(connection) = self.slots.get_mut(handle).and_then(Option::take) else {
             return;
         };
+        if connection.is_counted {
+            self.handshaking = self.handshaking.saturating_sub(1);
+        }
         if let Some(at) = connection.timer {
             self.timers.remove(&(at, handle));
         }

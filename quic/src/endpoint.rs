@@ -17,6 +17,8 @@ use rustls::crypto::CryptoProvider;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The QUIC version of RFC 9000; the drafts before it are not spoken.
+const QUIC_V1: u32 = 1;
 /// Length of our connection ids: a shard byte and seven unpredictable ones.
 const CONNECTION_ID_LEN: usize = 8;
 /// Length of a client's first destination id.
@@ -106,6 +108,7 @@ fn endpoint_config(config: &Config) -> EndpointConfig {
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &config.entropy.reset_key);
     let mut endpoint = EndpointConfig::new(Arc::new(reset_key));
     endpoint.rng_seed(Some(config.entropy.rng_seed));
+    endpoint.supported_versions(vec![QUIC_V1]);
     let (shard, key) = (config.shard, config.entropy.connection_id_key);
     endpoint.cid_generator(move || {
         Box::new(ShardIds {

@@ -18,6 +18,7 @@ mod endpoint;
 mod host;
 mod http3;
 mod outputs;
+mod reading;
 mod send;
 mod streams;
 mod tls;

@@ -202,6 +202,10 @@ pub(crate) struct World {
     packets: BTreeMap<(Instant, u64), (usize, SocketAddr, BytesMut)>,
     count: u64,
     dice: u64,
+    /// Packets to neither host, with their destination.
+    pub(crate) stray: Vec<(SocketAddr, Vec<u8>)>,
+    /// What an observer of the link sees of each packet.
+    pub(crate) seen: Vec<(Instant, usize, Vec<u8>)>,
     pub(crate) pins: Vec<[u8; 32]>,
     pub(crate) certificates: Certificates,
 }
@@ -241,6 +245,8 @@ impl World {
             packets: BTreeMap::new(),
             count: 0,
             dice: 0x9e37_79b9_7f4a_7c15,
+            stray: Vec::new(),
+            seen: Vec::new(),
             pins: vec![certificates.sha256()],
             certificates,
         }
@@ -349,13 +355,21 @@ impl World {
             while let Some(transmit) = self.hosts[from].poll_transmit(self.now, 10, &mut buffer) {
                 let segment = transmit.segment_size.unwrap_or(transmit.size);
                 for packet in buffer[..transmit.size].chunks(segment) {
-                    self.deliver(from, packet);
+                    self.deliver(from, transmit.destination, packet);
                 }
             }
         }
     }
 
-    fn deliver(&mut self, from: usize, packet: &[u8]) {
+    fn deliver(&mut self, from: usize, to: SocketAddr, packet: &[u8]) {
+        // Connection ids are in the clear: 8 bytes after the first, or both in a long header.
+        let clear = if packet[0] & 0x80 == 0 { 9 } else { 24 };
+        self.seen
+            .push((self.now, packet.len(), packet[1..clear].to_vec()));
+        if ![address(CLIENT), address(SERVER)].contains(&to) {
+            self.stray.push((to, packet.to_vec()));
+            return;
+        }
         if self.roll() % 1000 < self.link.loss_per_mille {
             return;
         }
@@ -394,7 +408,8 @@ pub(crate) type Identity = (
 );
 
 pub(crate) fn identity(name: &str) -> Identity {
-    let key = rcgen::KeyPair::generate().unwrap();
+    // Ed25519: its signatures have one size, and no nonce.
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap();
     let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
