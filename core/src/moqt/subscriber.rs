@@ -12,7 +12,7 @@ use super::object::Object;
 use super::parameter::Parameters;
 use super::session::{self, Accepted, CommandError, Event as SessionEvent, Sessions, StreamEnd};
 use crate::time::Instant;
-use crate::transport::{Action, App, Closed, Input, SessionId};
+use crate::transport::{Action, App, Closed, Input, Output, SessionId};
 use std::collections::{BTreeMap, VecDeque};
 
 /// A subscription's name.
@@ -145,6 +145,11 @@ impl Subscriber {
         self.events.pop_front()
     }
 
+    /// The next work for the transport. For an owner that is a machine itself.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.sessions.poll_output()
+    }
+
     fn process(&mut self) {
         while let Some((session, event)) = self.sessions.poll_event() {
             if let Some(event) = self.translate(session, event) {
@@ -249,7 +254,7 @@ impl App for Subscriber {
     }
 
     fn poll(&mut self) -> Option<Action<Event>> {
-        if let Some(output) = self.sessions.poll_output() {
+        if let Some(output) = self.poll_output() {
             return Some(Action::Transport(output));
         }
         self.poll_event().map(Action::Event)

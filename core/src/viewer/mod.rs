@@ -12,18 +12,27 @@
 //!
 //! Source: seed document 003 (catalog); MSF draft-01; MOQT 5.
 
+mod lane;
+
 use crate::catalog::{self, Catalog, Kind, MSF_TRACK, SEED_TRACK};
 use crate::moqt::error::SessionCode;
 use crate::moqt::name::{FullTrackName, TrackName, TrackNamespace};
 use crate::moqt::object::{Object, ObjectStatus};
 use crate::moqt::parameter::Parameters;
-use crate::moqt::session;
+use crate::moqt::session::{self, StreamEnd};
 use crate::moqt::subscriber::{Event as TrackEvent, Key, Subscriber};
 use crate::payload::Payload;
 use crate::time::Instant;
 use crate::transport::{Action, App, Closed, Input, SessionId};
 use bytes::Bytes;
+use lane::{Lane, Out};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// How long a newer group waits for the rest of an older one.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Chunks of a track that may wait.
+const HELD_MAX: usize = 4096;
 
 /// Which tracks of a catalog to subscribe to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,8 +49,13 @@ pub enum Selection {
 pub enum Event {
     /// The catalog arrived, or changed.
     Catalog(Catalog),
-    /// A chunk of a track.
+    /// A chunk of a track, in order.
     Chunk(Chunk),
+    /// Chunks of a track are lost before its next one.
+    Gap {
+        /// The track's name.
+        track: String,
+    },
     /// A track's publisher ended it.
     TrackEnded {
         /// The track's name.
@@ -90,6 +104,7 @@ pub struct Viewer {
     catalog: Option<Catalog>,
     tracks: BTreeMap<String, Key>,
     names: BTreeMap<Key, String>,
+    lanes: BTreeMap<Key, Lane>,
     events: VecDeque<Event>,
 }
 
@@ -108,6 +123,7 @@ impl Viewer {
             catalog: None,
             tracks: BTreeMap::new(),
             names: BTreeMap::new(),
+            lanes: BTreeMap::new(),
             events: VecDeque::new(),
         }
     }
@@ -124,20 +140,26 @@ impl Viewer {
         }
     }
 
-    fn process(&mut self) {
+    fn process(&mut self, now: Instant) {
         while let Some(event) = self.subscriber.poll_event() {
-            self.take(event);
+            self.take(now, event);
         }
     }
 
-    fn take(&mut self, event: TrackEvent) {
+    fn take(&mut self, now: Instant, event: TrackEvent) {
         match event {
             TrackEvent::Ready { session } => {
                 self.forget_session();
                 self.session = Some(session);
                 self.ask_catalog(CatalogFormat::Msf);
             }
-            TrackEvent::Object { key, object } => self.take_object(key, &object),
+            TrackEvent::Object { key, object } => self.take_object(now, key, &object),
+            TrackEvent::SubgroupEnded { key, group, end } => {
+                if let Some(lane) = self.lanes.get_mut(&key) {
+                    lane.ended(now, group, end == StreamEnd::Finished);
+                }
+                self.drain_lane(key);
+            }
             TrackEvent::Rejected { key, error, .. } => {
                 self.take_refusal(key, &error.reason);
             }
@@ -152,9 +174,7 @@ impl Viewer {
                     self.events.push_back(Event::Closed(closed));
                 }
             }
-            TrackEvent::Accepted { .. }
-            | TrackEvent::SubgroupEnded { .. }
-            | TrackEvent::Goaway { .. } => {}
+            TrackEvent::Accepted { .. } | TrackEvent::Goaway { .. } => {}
         }
     }
 
@@ -165,6 +185,7 @@ impl Viewer {
         self.catalog = None;
         self.tracks.clear();
         self.names.clear();
+        self.lanes.clear();
     }
 
     fn ask_catalog(&mut self, format: CatalogFormat) {
@@ -213,27 +234,46 @@ impl Viewer {
         });
     }
 
+    fn drain_lane(&mut self, key: Key) {
+        let (Some(track), Some(lane)) = (self.names.get(&key), self.lanes.get_mut(&key)) else {
+            return;
+        };
+        while let Some(out) = lane.poll() {
+            self.events.push_back(match out {
+                Out::Chunk(chunk) => Event::Chunk(chunk),
+                Out::Gap => Event::Gap {
+                    track: track.clone(),
+                },
+            });
+        }
+    }
+
     fn forget_track(&mut self, key: Key) -> Option<String> {
+        self.lanes.remove(&key);
         let name = self.names.remove(&key)?;
         self.tracks.remove(&name);
         Some(name)
     }
 
-    fn take_object(&mut self, key: Key, object: &Object) {
+    fn take_object(&mut self, now: Instant, key: Key, object: &Object) {
         if object.status != ObjectStatus::Normal {
             return;
         }
         match self.catalog_key {
             Some((of, format)) if of == key => self.take_catalog(format, object),
             _ => {
-                if let Some(track) = self.names.get(&key) {
-                    self.events.push_back(Event::Chunk(Chunk {
-                        track: track.clone(),
-                        group: object.group,
-                        object: object.object,
-                        payload: object.payload.clone(),
-                    }));
-                }
+                let (Some(track), Some(lane)) = (self.names.get(&key), self.lanes.get_mut(&key))
+                else {
+                    return;
+                };
+                let chunk = Chunk {
+                    track: track.clone(),
+                    group: object.group,
+                    object: object.object,
+                    payload: object.payload.clone(),
+                };
+                lane.chunk(now, chunk);
+                self.drain_lane(key);
             }
         }
     }
@@ -287,6 +327,7 @@ impl Viewer {
             if let Some(key) = self.ask(name) {
                 self.tracks.insert(name.to_owned(), key);
                 self.names.insert(key, name.to_owned());
+                self.lanes.insert(key, Lane::new(PATIENCE, HELD_MAX));
             }
         }
     }
@@ -305,26 +346,35 @@ impl App for Viewer {
 
     fn handle(&mut self, now: Instant, input: Input) {
         self.subscriber.handle(now, input);
-        self.process();
+        self.process(now);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         self.subscriber.handle_timeout(now);
-        self.process();
-    }
-
-    fn poll(&mut self) -> Option<Action<Event>> {
-        match self.subscriber.poll() {
-            Some(Action::Transport(output)) => Some(Action::Transport(output)),
-            Some(Action::Event(event)) => {
-                self.take(event);
-                self.poll()
+        self.process(now);
+        let due: Vec<Key> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.next_timeout().is_some_and(|at| at <= now))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in due {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.handle_timeout(now);
             }
-            None => self.events.pop_front().map(Action::Event),
+            self.drain_lane(key);
         }
     }
 
+    fn poll(&mut self) -> Option<Action<Event>> {
+        if let Some(output) = self.subscriber.poll_output() {
+            return Some(Action::Transport(output));
+        }
+        self.events.pop_front().map(Action::Event)
+    }
+
     fn next_timeout(&self) -> Option<Instant> {
-        self.subscriber.next_timeout()
+        let lanes = self.lanes.values().filter_map(Lane::next_timeout);
+        lanes.chain(self.subscriber.next_timeout()).min()
     }
 }
