@@ -16,6 +16,7 @@ pub mod cmaf;
 #[cfg(feature = "jwt")]
 pub mod jwt;
 pub mod moqt;
+pub mod packager;
 pub mod payload;
 pub mod resolve;
 pub mod rtmp;
