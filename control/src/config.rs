@@ -3,6 +3,7 @@
 use mainstem_core::resolve::Secret;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings of one control plane.
@@ -22,6 +23,30 @@ pub struct Config {
     pub issuer: String,
     /// Bounds.
     pub limits: Limits,
+    /// What `/metrics` answers; `None` for no such page.
+    pub metrics: Option<MetricsPage>,
+}
+
+/// Writes the figures of this process in Prometheus' text format. The control plane serves the page
+/// but knows nothing of what stands on it: other programs of the process write it.
+#[derive(Clone)]
+pub struct MetricsPage(Arc<dyn Fn() -> String + Send + Sync>);
+
+impl MetricsPage {
+    /// A page that is written anew for each reader. `write` may block for a moment.
+    pub fn new(write: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self(Arc::new(write))
+    }
+
+    pub(crate) fn write(&self) -> String {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for MetricsPage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MetricsPage")
+    }
 }
 
 impl Config {
@@ -34,6 +59,7 @@ impl Config {
             relay_secret: None,
             issuer: "mainstem".to_owned(),
             limits: Limits::default(),
+            metrics: None,
         }
     }
 }

@@ -40,7 +40,7 @@ mod service;
 mod store;
 mod vault;
 
-pub use config::{Config, Limits, MasterKeySource};
+pub use config::{Config, Limits, MasterKeySource, MetricsPage};
 pub use ids::NoRandomness;
 pub use mainstem_core::resolve::Secret;
 pub use store::StoreError;
@@ -144,7 +144,12 @@ impl Control {
         })?;
         let service = Service::new(store.clone(), vault, &config).await?;
         let (closing, is_closing) = watch::channel(false);
-        let app = Arc::new(App::new(service, config.limits, is_closing.clone()));
+        let app = Arc::new(App::new(
+            service,
+            config.limits,
+            config.metrics,
+            is_closing.clone(),
+        ));
         let router = http::router(app);
         let server = tokio::spawn(server::serve(listener, router, config.limits, is_closing));
         tracing::info!(%local_addr, "the control plane serves");

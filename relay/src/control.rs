@@ -31,19 +31,30 @@ pub struct ClientError(#[from] reqwest::Error);
 impl ControlClient {
     /// A client of the control plane at `base` (`http://host:port`), with the relays' secret.
     pub fn new(base: &str, secret: Secret) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder().connect_timeout(TIMEOUT).build()?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), secret })
+        let http = reqwest::Client::builder()
+            .connect_timeout(TIMEOUT)
+            .build()?;
+        Ok(Self {
+            http,
+            base: base.trim_end_matches('/').to_owned(),
+            secret,
+        })
     }
 
     /// What a client's credential permits.
     pub async fn resolve(&self, request: &ResolveRequest) -> Result<ResolveReply, Refusal> {
-        let call = self.http.post(format!("{}/streams/resolve", self.base)).json(request);
+        let call = self
+            .http
+            .post(format!("{}/streams/resolve", self.base))
+            .json(request);
         self.ask(call, Duration::ZERO).await
     }
 
     /// All keys, and where the feed of changes stands.
     pub async fn state(&self) -> Result<RelayState, Refusal> {
-        let call = self.http.get(format!("{}/internal/v1/relay/state", self.base));
+        let call = self
+            .http
+            .get(format!("{}/internal/v1/relay/state", self.base));
         self.ask(call, Duration::ZERO).await
     }
 
@@ -59,7 +70,10 @@ impl ControlClient {
 
     /// Says which inputs are live here.
     pub async fn presence(&self, presence: &Presence) -> Result<PresenceReply, Refusal> {
-        let call = self.http.post(format!("{}/internal/v1/presence", self.base)).json(presence);
+        let call = self
+            .http
+            .post(format!("{}/internal/v1/presence", self.base))
+            .json(presence);
         self.ask(call, Duration::ZERO).await
     }
 
@@ -85,7 +99,11 @@ impl ControlClient {
 
 async fn read_bounded(mut response: reqwest::Response) -> Result<Vec<u8>, Refusal> {
     let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(|error| unavailable(&error))? {
+    while let Some(piece) = response
+        .chunk()
+        .await
+        .map_err(|error| unavailable(&error))?
+    {
         if body.len() + piece.len() > ANSWER_BYTES_MAX {
             return Err(not_understood());
         }
@@ -96,7 +114,11 @@ async fn read_bounded(mut response: reqwest::Response) -> Result<Vec<u8>, Refusa
 
 /// The error's own words may hold the URL but no body or header, so no secret.
 fn unavailable(error: &reqwest::Error) -> Refusal {
-    let cause = if error.is_timeout() { "it did not answer in time" } else { "it is not reachable" };
+    let cause = if error.is_timeout() {
+        "it did not answer in time"
+    } else {
+        "it is not reachable"
+    };
     Refusal {
         code: RefusalCode::Unavailable,
         message: format!("the control plane cannot be asked: {cause}"),

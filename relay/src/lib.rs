@@ -16,4 +16,4 @@ pub mod control;
 pub mod metrics;
 mod server;
 
-pub use server::{Access, Config, RelayServer, StartError};
+pub use server::{Access, Config, MetricsSource, RelayServer, StartError};

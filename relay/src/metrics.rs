@@ -8,9 +8,19 @@ pub fn render(metrics: &Metrics) -> String {
     let gauge = "gauge";
     let counter = "counter";
     let rows: [(&str, &str, &str, u64); 12] = [
-        ("sessions", gauge, "MoQT sessions open", metrics.sessions as u64),
+        (
+            "sessions",
+            gauge,
+            "MoQT sessions open",
+            metrics.sessions as u64,
+        ),
         ("tracks", gauge, "Tracks known", metrics.tracks as u64),
-        ("namespaces", gauge, "Namespaces announced", metrics.namespaces as u64),
+        (
+            "namespaces",
+            gauge,
+            "Namespaces announced",
+            metrics.namespaces as u64,
+        ),
         (
             "upstream_subscriptions",
             gauge,
@@ -23,7 +33,12 @@ pub fn render(metrics: &Metrics) -> String {
             "Subscriptions of viewers",
             metrics.downstream_subscriptions as u64,
         ),
-        ("cache_bytes", gauge, "Bytes of retained groups", metrics.cache_bytes as u64),
+        (
+            "cache_bytes",
+            gauge,
+            "Bytes of retained groups",
+            metrics.cache_bytes as u64,
+        ),
         (
             "objects_received_total",
             counter,
@@ -79,7 +94,10 @@ mod tests {
 
     #[test]
     fn every_figure_has_help_and_type() {
-        let metrics = Metrics { upstream_subscriptions: 3, ..Metrics::default() };
+        let metrics = Metrics {
+            upstream_subscriptions: 3,
+            ..Metrics::default()
+        };
         let text = render(&metrics);
         assert!(text.contains("\nmainstem_relay_upstream_subscriptions 3\n"));
         let lines = |prefix: &str| text.lines().filter(|line| line.starts_with(prefix)).count();

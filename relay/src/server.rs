@@ -16,7 +16,9 @@ use mainstem_core::resolve::{
     ChangeKind, KeyStatus, PRESENCE_INPUTS_MAX, PRESENCE_INTERVAL_SECS, Presence, ResolveRequest,
     Secret,
 };
-use mainstem_net::{CallError, Clock, Handle, NoEntropy, Shard, ShardConfig, ShardError, SocketOptions};
+use mainstem_net::{
+    CallError, Clock, Handle, NoEntropy, Shard, ShardConfig, ShardError, SocketOptions,
+};
 use mainstem_quic::{Certificates, Server};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -95,13 +97,19 @@ impl RelayServer {
         let clock = Clock::start();
         let mut host = mainstem_net::host_config(&clock)?;
         host.server = Some(Server {
-            protocols: Draft::ALL.iter().map(|draft| draft.protocol().to_owned()).collect(),
+            protocols: Draft::ALL
+                .iter()
+                .map(|draft| draft.protocol().to_owned())
+                .collect(),
             web_transport: true,
             certificates: config.certificates,
         });
         let policy = match config.access {
             Access::Open => Policy::Open,
-            Access::Control { .. } => Policy::Tokens { keys: KeySet::new(), skew: SKEW_DEFAULT },
+            Access::Control { .. } => Policy::Tokens {
+                keys: KeySet::new(),
+                skew: SKEW_DEFAULT,
+            },
         };
         let mut machine = Relay::new(config.relay, policy);
         machine.set_clock(clock.now(), clock.unix_time(clock.now()));
@@ -121,11 +129,24 @@ impl RelayServer {
         let mut tasks = vec![tokio::spawn(tell_time(handle.clone(), clock))];
         if let Access::Control { url, secret } = config.access {
             let control = ControlClient::new(&url, secret)?;
-            tasks.push(tokio::spawn(answer_questions(handle.clone(), control.clone(), asked)));
-            tasks.push(tokio::spawn(follow_changes(handle.clone(), control.clone(), informed)));
+            tasks.push(tokio::spawn(answer_questions(
+                handle.clone(),
+                control.clone(),
+                asked,
+            )));
+            tasks.push(tokio::spawn(follow_changes(
+                handle.clone(),
+                control.clone(),
+                informed,
+            )));
             tasks.push(tokio::spawn(tell_presence(handle, control, config.name)));
         }
-        Ok(Self { shard, clock, tasks, is_informed })
+        Ok(Self {
+            shard,
+            clock,
+            tasks,
+            is_informed,
+        })
     }
 
     /// The socket's address.
@@ -147,7 +168,9 @@ impl RelayServer {
 
     /// A way to read the relay's figures from any thread.
     pub fn metrics_source(&self) -> MetricsSource {
-        MetricsSource { handle: self.shard.handle() }
+        MetricsSource {
+            handle: self.shard.handle(),
+        }
     }
 
     /// Closes every session and waits, up to `patience`, until the peers know.
@@ -182,7 +205,11 @@ fn take_event(event: Event, questions: &mpsc::Sender<(OpId, ResolveRequest)>) {
                 tracing::warn!("too many publishers wait for the control plane");
             }
         }
-        Event::Denied { session, remote, reason } => {
+        Event::Denied {
+            session,
+            remote,
+            reason,
+        } => {
             tracing::info!(session = session.0, %remote, %reason, "session denied");
         }
     }
@@ -264,7 +291,12 @@ async fn follow_once(
                 }
                 set_keys(handle, keys).await;
             }
-            ChangeKind::StreamKeyRotated { org, input, credential, grace } => {
+            ChangeKind::StreamKeyRotated {
+                org,
+                input,
+                credential,
+                grace,
+            } => {
                 tracing::info!(%input, "stream key replaced");
                 let mut valid = vec![credential];
                 valid.extend(grace.map(|grace| grace.credential));
@@ -275,7 +307,10 @@ async fn follow_once(
             }
             ChangeKind::InputDeleted { org, input } => {
                 tracing::info!(%input, "input deleted");
-                command(handle, move |relay, now| relay.revoke_input(now, &org, &input, &[])).await;
+                command(handle, move |relay, now| {
+                    relay.revoke_input(now, &org, &input, &[])
+                })
+                .await;
             }
             ChangeKind::Unknown => {}
         }
@@ -284,7 +319,10 @@ async fn follow_once(
 }
 
 async fn set_keys(handle: &Handle<Relay>, keys: &KeySet) {
-    let policy = Policy::Tokens { keys: keys.clone(), skew: SKEW_DEFAULT };
+    let policy = Policy::Tokens {
+        keys: keys.clone(),
+        skew: SKEW_DEFAULT,
+    };
     command(handle, move |relay, now| relay.set_policy(now, policy)).await;
 }
 
@@ -296,7 +334,9 @@ async fn tell_presence(handle: Handle<Relay>, control: ControlClient, name: Stri
         ticks.tick().await;
         let asked = handle.clone();
         let live = tokio::task::spawn_blocking(move || {
-            asked.ask(|host, _| host.app().live_inputs()).unwrap_or_default()
+            asked
+                .ask(|host, _| host.app().live_inputs())
+                .unwrap_or_default()
         });
         let Ok(live) = live.await else { return };
         silent_ticks += 1;
@@ -304,7 +344,10 @@ async fn tell_presence(handle: Handle<Relay>, control: ControlClient, name: Stri
             continue;
         }
         let listed = live.iter().take(PRESENCE_INPUTS_MAX).cloned().collect();
-        let presence = Presence { relay: name.clone(), live: listed };
+        let presence = Presence {
+            relay: name.clone(),
+            live: listed,
+        };
         if control.presence(&presence).await.is_ok() {
             told = Some(live);
             silent_ticks = 0;

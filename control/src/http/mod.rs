@@ -6,7 +6,7 @@
 //! | `POST /streams/resolve`, `/internal/v1/..` | relays and engines | [`relays`] |
 //! | `GET /streams/resolve/<lv id>` | viewers with a token | [`open`] |
 //! | `/.well-known/jwks.json`, `/orgs/<org>/.well-known/jwks.json` | everyone | [`open`] |
-//! | `/healthz`, `/readyz` | whoever watches over the process | [`open`] |
+//! | `/healthz`, `/readyz`, `/metrics` | whoever watches over the process | [`open`] |
 //!
 //! Credentials travel in headers and bodies only, never in cookies, so any web page may call what
 //! a key or token permits: `access-control-allow-origin: *`, except for relays.
@@ -19,7 +19,7 @@ mod rate;
 mod relays;
 mod trpc;
 
-use crate::config::Limits;
+use crate::config::{Limits, MetricsPage};
 use crate::service::Service;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -38,6 +38,7 @@ use tokio::sync::watch;
 pub(crate) struct App {
     service: Service,
     limits: Limits,
+    metrics: Option<MetricsPage>,
     /// Calls by API key.
     calls: Buckets<String>,
     /// Refused credentials by address.
@@ -47,11 +48,17 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(service: Service, limits: Limits, closing: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        service: Service,
+        limits: Limits,
+        metrics: Option<MetricsPage>,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
         let refusals_per_second = limits.refusals_burst.div_ceil(10);
         Self {
             service,
             limits,
+            metrics,
             calls: Buckets::new(limits.calls_per_second, limits.calls_burst),
             refusals: Buckets::new(refusals_per_second, limits.refusals_burst),
             closing,
@@ -82,6 +89,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/healthz", get(open::health))
         .route("/readyz", get(open::readiness))
+        .route("/metrics", get(open::metrics))
         .merge(relays)
         .merge(open)
         .fallback(nowhere)

@@ -17,6 +17,17 @@ use serde_json::json;
 /// those who do not follow the feed.
 const KEYS_KEPT: &str = "public, max-age=30";
 
+/// The figures of the process, where it has any.
+pub(super) async fn metrics(State(app): Shared) -> Response {
+    let Some(page) = app.metrics.clone() else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match tokio::task::spawn_blocking(move || page.write()).await {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
 #[derive(Deserialize)]
 pub(super) struct Shown {
     tok: Option<String>,
