@@ -1,4 +1,13 @@
 //! MoQT machines joined in memory: publisher, relay, subscriber.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::too_many_lines,
+    reason = "a test's way of speaking"
+)]
+
+mod house;
 mod net;
 mod relay;
+mod tokens;

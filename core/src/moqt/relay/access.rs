@@ -51,10 +51,13 @@ pub(super) enum Address {
 /// What a session may do by its address.
 #[derive(Debug)]
 pub(super) enum Grant {
-    /// The control plane is being asked.
-    Resolving,
+    /// The control plane is being asked about the input that the address names.
+    Resolving { id: String },
     /// Publishing below one namespace.
     Publish {
+        /// The input as the address named it: its public id or its row's.
+        id: String,
+        /// Its public id.
         input: String,
         namespace: TrackNamespace,
         credential: String,
@@ -198,7 +201,7 @@ impl Policy {
         let of_request: Vec<&str> = request_tokens.iter().filter_map(jwt_of).collect();
         let of_session: &[Secret] = match grant {
             Grant::Tokens { tokens } => tokens,
-            Grant::Resolving | Grant::Publish { .. } | Grant::Open => &[],
+            Grant::Resolving { .. } | Grant::Publish { .. } | Grant::Open => &[],
         };
         let shown_in_request = !of_request.is_empty();
         let shown = of_request
@@ -236,6 +239,7 @@ impl Policy {
             (
                 Self::Tokens { .. },
                 Grant::Publish {
+                    id,
                     input,
                     namespace: granted,
                     ..
@@ -245,14 +249,15 @@ impl Policy {
                     cause: Cause::NotGranted,
                     ends_session: false,
                 };
-                let canonical = canonical(namespace, "publish", input, granted).ok_or(denied)?;
+                let canonical =
+                    canonical(namespace, "publish", &[id, input], granted).ok_or(denied)?;
                 if canonical.has_prefix(granted) {
                     Ok(canonical)
                 } else {
                     Err(denied)
                 }
             }
-            (Self::Tokens { .. }, Grant::Resolving | Grant::Tokens { .. }) => Err(Denied {
+            (Self::Tokens { .. }, Grant::Resolving { .. } | Grant::Tokens { .. }) => Err(Denied {
                 cause: Cause::NotGranted,
                 ends_session: false,
             }),
@@ -346,12 +351,12 @@ fn permit(
 fn canonical(
     namespace: &TrackNamespace,
     alias: &str,
-    input: &str,
+    inputs: &[&str],
     granted: &TrackNamespace,
 ) -> Option<TrackNamespace> {
     match namespace.fields() {
         [first, second, rest @ ..] if first == alias.as_bytes() => {
-            if second != input.as_bytes() {
+            if !inputs.iter().any(|input| second == input.as_bytes()) {
                 return None;
             }
             let fields: Vec<&[u8]> = granted
@@ -409,6 +414,7 @@ mod tests {
     fn publish_alias_covers_its_own_input_only() {
         let granted = TrackNamespace::from_path("stream/org_1/lv_1").unwrap();
         let grant = Grant::Publish {
+            id: "li_1".into(),
             input: "lv_1".into(),
             namespace: granted.clone(),
             credential: "c".into(),
@@ -419,6 +425,7 @@ mod tests {
         };
         let ask = |path: &str| policy.publish(&grant, &TrackNamespace::from_path(path).unwrap());
         assert_eq!(ask("publish/lv_1"), Ok(granted.clone()));
+        assert_eq!(ask("publish/li_1"), Ok(granted.clone()));
         assert_eq!(ask("stream/org_1/lv_1"), Ok(granted.clone()));
         assert!(ask("stream/org_1/lv_1/extra").is_ok());
         assert!(ask("publish/lv_2").is_err());

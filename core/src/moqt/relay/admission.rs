@@ -1,13 +1,16 @@
 //! How a session comes in and how its permission ends: addresses, stream keys, revocation.
 
 use super::access::{self, Address, Cause, Grant};
-use super::{Event, OpId, Relay, SessionEvent, Timer};
+use super::{Event, OpId, Relay, Revoked, SessionEvent, Timer};
 use crate::moqt::error::SessionCode;
 use crate::moqt::name::TrackNamespace;
 use crate::moqt::session::Ready;
 use crate::resolve::{Refusal, ResolveKind, ResolveReply, ResolveRequest, Secret};
 use crate::time::{Instant, UnixTime};
 use crate::transport::SessionId;
+
+/// Why a publisher ends whose stream key is no longer the input's.
+const KEY_REPLACED: &str = "auth_failed: the stream key was replaced";
 
 impl Relay {
     /// The peer's SETUP is here: what may it do?
@@ -26,7 +29,7 @@ impl Relay {
                 input,
                 key: Some(key),
             }) => {
-                peer.grant = Grant::Resolving;
+                peer.grant = Grant::Resolving { id: input.clone() };
                 let request = ResolveRequest {
                     kind: ResolveKind::Publish,
                     id: input,
@@ -53,21 +56,37 @@ impl Relay {
         }
     }
 
-    /// Keeps a request until the control plane has answered. Returns whether it was kept.
-    pub(super) fn hold_request(&mut self, session: SessionId, event: &SessionEvent) -> bool {
-        let Some(peer) = self.peers.get_mut(&session) else {
-            return true;
-        };
-        if !matches!(peer.grant, Grant::Resolving) {
-            return false;
+    /// Keeps what a session asks and sends until the control plane has answered; gives back what
+    /// is not to wait.
+    pub(super) fn hold(&mut self, session: SessionId, event: SessionEvent) -> Option<SessionEvent> {
+        /// What an event costs beside its payload.
+        const EVENT_BYTES: usize = 256;
+        if matches!(event, SessionEvent::Ready(_) | SessionEvent::Closed(_)) {
+            return Some(event);
         }
-        if peer.held.len() >= self.config.requests_held_max {
+        let peer = self.peers.get_mut(&session)?;
+        if !matches!(peer.grant, Grant::Resolving { .. }) {
+            return Some(event);
+        }
+        let payload = match &event {
+            SessionEvent::Object { object, .. } | SessionEvent::Datagram { object, .. } => {
+                object.payload.len()
+            }
+            _ => 0,
+        };
+        let is_request = |event: &SessionEvent| matches!(event, SessionEvent::Request { .. });
+        let requests = peer.held.iter().filter(|event| is_request(event)).count();
+        peer.held_bytes = peer.held_bytes.saturating_add(payload + EVENT_BYTES);
+        if is_request(&event) && requests >= self.config.requests_held_max {
             let reason = "too many requests before the stream key was checked";
             self.deny_session(session, SessionCode::UNAUTHORIZED, reason);
+        } else if peer.held_bytes > self.config.held_bytes_max {
+            let reason = "too many bytes before the stream key was checked";
+            self.deny_session(session, SessionCode::UNAUTHORIZED, reason);
         } else {
-            peer.held.push(event.clone());
+            peer.held.push(event);
         }
-        true
+        None
     }
 
     pub(super) fn take_resolution(
@@ -99,16 +118,25 @@ impl Relay {
             self.deny_session(session, SessionCode::INTERNAL_ERROR, reason);
             return;
         };
+        let crossed = self.revoked.get(&reply.input);
+        if crossed.is_some_and(|revoked| !revoked.valid.contains(&reply.credential)) {
+            self.deny_session(session, SessionCode::UNAUTHORIZED, KEY_REPLACED);
+            return;
+        }
         let Some(peer) = self.peers.get_mut(&session) else {
             return;
         };
-        let (input, credential) = (reply.input, reply.credential);
+        let Grant::Resolving { id } = &peer.grant else {
+            return;
+        };
         peer.grant = Grant::Publish {
-            input,
+            id: id.clone(),
+            input: reply.input,
             namespace,
-            credential,
+            credential: reply.credential,
         };
         let held = std::mem::take(&mut peer.held);
+        peer.held_bytes = 0;
         if let Some(expires) = reply.expires_at.map(UnixTime::from_secs) {
             self.expire_session_at(now, session, expires);
         }
@@ -121,7 +149,8 @@ impl Relay {
     pub(super) fn deny_session(&mut self, session: SessionId, code: SessionCode, reason: &str) {
         self.sessions.close(session, code, reason);
         self.metrics.sessions_denied += 1;
-        if let Some(peer) = self.peers.get(&session) {
+        if let Some(peer) = self.peers.get_mut(&session) {
+            peer.held = Vec::new();
             let (remote, reason) = (peer.remote, reason.to_owned());
             self.events.push_back(Event::Denied {
                 session,
@@ -149,14 +178,20 @@ impl Relay {
         }
     }
 
-    pub(super) fn end_revoked(&mut self, org: &str, input: &str, valid: &[String]) {
+    pub(super) fn end_revoked(&mut self, now: Instant, org: &str, input: &str, valid: &[String]) {
+        self.remember_revocation(now, input, valid);
+        let is_of_org = |namespace: &TrackNamespace| {
+            matches!(namespace.fields(), [first, of_org, ..]
+                if first == "stream".as_bytes() && of_org == org.as_bytes())
+        };
         let rests_on_revoked = |grant: &Grant| match grant {
             Grant::Publish {
                 input: published,
+                namespace,
                 credential,
                 ..
-            } => published == input && !valid.contains(credential),
-            Grant::Resolving | Grant::Tokens { .. } | Grant::Open => false,
+            } => published == input && is_of_org(namespace) && !valid.contains(credential),
+            Grant::Resolving { .. } | Grant::Tokens { .. } | Grant::Open => false,
         };
         let mut ended: Vec<SessionId> = self
             .peers
@@ -164,15 +199,14 @@ impl Relay {
             .filter(|(_, peer)| rests_on_revoked(&peer.grant))
             .map(|(session, _)| *session)
             .collect();
-        let mut reason = "auth_failed: the stream key was replaced";
+        let mut reason = KEY_REPLACED;
         if valid.is_empty() {
             reason = "auth_failed: the input was deleted";
             let viewers = self.downstreams.iter().filter(|(_, track)| {
                 self.entries.get(track).is_some_and(|entry| {
-                    matches!(entry.name.namespace.fields(), [first, of_org, of_input, ..]
-                        if first == "stream".as_bytes()
-                            && of_org == org.as_bytes()
-                            && of_input == input.as_bytes())
+                    let namespace = &entry.name.namespace;
+                    let of_input = namespace.fields().get(2);
+                    is_of_org(namespace) && of_input.is_some_and(|of| of == input.as_bytes())
                 })
             });
             ended.extend(viewers.map(|((session, _), _)| *session));
@@ -182,5 +216,14 @@ impl Relay {
         for session in ended {
             self.deny_session(session, SessionCode::UNAUTHORIZED, reason);
         }
+    }
+
+    /// The control plane may have answered a question just before: see [`Self::take_resolution`].
+    fn remember_revocation(&mut self, now: Instant, input: &str, valid: &[String]) {
+        let keep = self.config.resolve_timeout;
+        self.revoked.retain(|_, revoked| revoked.at + keep >= now);
+        let valid = valid.to_vec();
+        self.revoked
+            .insert(input.to_owned(), Revoked { at: now, valid });
     }
 }

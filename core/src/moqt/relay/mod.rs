@@ -65,6 +65,9 @@ pub struct Config {
     pub resolve_timeout: Duration,
     /// Requests of a session that may wait for it.
     pub requests_held_max: usize,
+    /// Bytes of a session that may wait for it: a publisher need not wait for its answer before it
+    /// sends.
+    pub held_bytes_max: usize,
 }
 
 impl Default for Config {
@@ -85,6 +88,7 @@ impl Default for Config {
             rendezvous_max: Duration::from_secs(30),
             resolve_timeout: Duration::from_secs(10),
             requests_held_max: 64,
+            held_bytes_max: 16 << 20,
         }
     }
 }
@@ -152,8 +156,25 @@ struct Peer {
     expires: Option<UnixTime>,
     /// Signing keys that its subscriptions rest on.
     kids: BTreeSet<String>,
-    /// Requests that wait for the control plane.
+    /// Requests, and objects of theirs, that wait for the control plane.
     held: Vec<SessionEvent>,
+    held_bytes: usize,
+}
+
+/// A namespace that a publisher announced.
+#[derive(Debug)]
+struct Announced {
+    /// What the relay calls it.
+    namespace: TrackNamespace,
+    /// What the publisher calls it, and has to be asked for.
+    spelling: TrackNamespace,
+}
+
+/// A revocation that an answer of the control plane may have crossed.
+#[derive(Debug)]
+struct Revoked {
+    at: Instant,
+    valid: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,11 +212,13 @@ pub struct Relay {
     cache_bytes: usize,
 
     publishers: Prefixes<RequestKey>,
-    announced: BTreeMap<RequestKey, TrackNamespace>,
+    announced: BTreeMap<RequestKey, Announced>,
     watchers: Prefixes<RequestKey>,
     watched: BTreeMap<RequestKey, TrackNamespace>,
 
     ops: BTreeMap<OpId, SessionId>,
+    /// By input; kept as long as a question may take.
+    revoked: BTreeMap<String, Revoked>,
     next_op: u64,
     timers: BTreeSet<(Instant, Timer)>,
     /// One moment on both clocks.
@@ -225,6 +248,7 @@ impl Relay {
             watchers: Prefixes::default(),
             watched: BTreeMap::new(),
             ops: BTreeMap::new(),
+            revoked: BTreeMap::new(),
             next_op: 0,
             timers: BTreeSet::new(),
             clock: None,
@@ -255,7 +279,7 @@ impl Relay {
     /// Ends the publishers of an input whose credential is none of `valid`; with `valid` empty, the
     /// input is gone and its viewers end as well.
     pub fn revoke_input(&mut self, now: Instant, org: &str, input: &str, valid: &[String]) {
-        self.end_revoked(org, input, valid);
+        self.end_revoked(now, org, input, valid);
         self.process(now);
     }
 
@@ -271,7 +295,7 @@ impl Relay {
             .into_iter()
             .filter_map(|session| match &self.peers.get(&session)?.grant {
                 Grant::Publish { input, .. } => Some(input.clone()),
-                Grant::Resolving | Grant::Tokens { .. } | Grant::Open => None,
+                Grant::Resolving { .. } | Grant::Tokens { .. } | Grant::Open => None,
             })
             .collect()
     }
@@ -317,9 +341,11 @@ impl Relay {
     }
 
     fn take_session_event(&mut self, now: Instant, session: SessionId, event: SessionEvent) {
+        let Some(event) = self.hold(session, event) else {
+            return;
+        };
         match event {
             SessionEvent::Ready(ready) => self.admit(now, session, ready),
-            SessionEvent::Request { .. } if self.hold_request(session, &event) => {}
             SessionEvent::Request { request, message } => {
                 self.take_request(now, (session, request), message);
             }
@@ -395,6 +421,7 @@ impl App for Relay {
                 expires: None,
                 kids: BTreeSet::new(),
                 held: Vec::new(),
+                held_bytes: 0,
             };
             self.peers.insert(*session, peer);
         }

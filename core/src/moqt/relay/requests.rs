@@ -1,7 +1,7 @@
 //! What peers ask of the relay: SUBSCRIBE, PUBLISH, namespaces, updates.
 
 use super::access::{Allowed, Cause};
-use super::{Relay, RequestKey};
+use super::{Announced, Relay, RequestKey};
 use crate::moqt::error::{RequestCode, StreamCode};
 use crate::moqt::message::{
     Message, Publish, PublishNamespace, RequestError, RequestOk, Subscribe, SubscribeNamespace,
@@ -18,7 +18,7 @@ impl Relay {
             Message::Publish(publish) => self.take_publish(now, key, publish),
             Message::PublishNamespace(request) => self.take_publish_namespace(now, key, &request),
             Message::SubscribeNamespace(request) => {
-                self.take_subscribe_namespace(now, key, &request)
+                self.take_subscribe_namespace(now, key, &request);
             }
             _ => self.refuse(
                 key,
@@ -108,6 +108,9 @@ impl Relay {
         if accepted {
             let largest = publish.parameters.largest;
             self.upstream_established(now, key, track, largest, publish.properties);
+        } else {
+            // The request ended meanwhile.
+            self.remove_if_unused(track);
         }
     }
 
@@ -144,7 +147,11 @@ impl Relay {
         }
         let is_first = !self.publishers.is_present(namespace.fields());
         self.publishers.insert(namespace.fields(), key);
-        self.announced.insert(key, namespace.clone());
+        let announced = Announced {
+            namespace: namespace.clone(),
+            spelling: request.namespace.clone(),
+        };
+        self.announced.insert(key, announced);
         if is_first {
             self.tell_watchers(&namespace, true);
         }
@@ -227,7 +234,7 @@ impl Relay {
 
     /// A namespace request, of either kind, is over.
     pub(super) fn namespace_over(&mut self, key: RequestKey) {
-        if let Some(namespace) = self.announced.remove(&key) {
+        if let Some(Announced { namespace, .. }) = self.announced.remove(&key) {
             self.publishers.remove(namespace.fields(), &key);
             if !self.publishers.is_present(namespace.fields()) {
                 self.tell_watchers(&namespace, false);
@@ -241,16 +248,16 @@ impl Relay {
     pub(super) fn take_update(&mut self, now: Instant, key: RequestKey, parameters: &Parameters) {
         let mut answer = RequestOk::default();
         if let Some(track) = self.downstreams.get(&key).copied() {
-            if !parameters.authorization_tokens.is_empty() {
-                if let Err(cause) = self.renew(now, key, parameters) {
-                    let error = RequestError::new(cause.request_code(), cause.reason());
-                    if let Some(session) = self.sessions.get_mut(key.0) {
-                        // The subscription ends with the refusal.
-                        let _ = session.reject_update(key.1, error);
-                    }
-                    self.request_over(now, key);
-                    return;
+            if !parameters.authorization_tokens.is_empty()
+                && let Err(cause) = self.renew(now, key, parameters)
+            {
+                let error = RequestError::new(cause.request_code(), cause.reason());
+                if let Some(session) = self.sessions.get_mut(key.0) {
+                    // The subscription ends with the refusal.
+                    let _ = session.reject_update(key.1, error);
                 }
+                self.request_over(now, key);
+                return;
             }
             if let Some(entry) = self.entries.get_mut(&track) {
                 entry.track.update(now, &mut self.sessions, key, parameters);

@@ -1,6 +1,6 @@
 //! The track registry: who feeds a track, who waits for it, who gets it.
 
-use super::{Relay, RequestKey, Timer, TrackId};
+use super::{Announced, Relay, RequestKey, Timer, TrackId};
 use crate::moqt::error::{PublishDoneCode, RequestCode};
 use crate::moqt::message::RequestError;
 use crate::moqt::name::{FullTrackName, Location, TrackName, TrackNamespace};
@@ -242,24 +242,24 @@ impl Relay {
         let name = entry.name.clone();
         let mut asked = false;
         let mut sessions_asked = std::collections::BTreeSet::new();
-        for (session, _) in self.publishers.covering(name.namespace.fields()) {
-            if sessions_asked.insert(session) {
-                asked |= self.ask_publisher(id, session, &name);
+        for publisher in self.publishers.covering(name.namespace.fields()) {
+            if sessions_asked.insert(publisher.0) {
+                asked |= self.ask_publisher(id, publisher, &name);
             }
         }
         asked
     }
 
-    fn ask_publisher(
-        &mut self,
-        id: TrackId,
-        session: crate::transport::SessionId,
-        name: &FullTrackName,
-    ) -> bool {
-        let Some(publisher) = self.sessions.get_mut(session) else {
+    /// Asks a publisher that announced the track's namespace, in the publisher's own spelling.
+    fn ask_publisher(&mut self, id: TrackId, publisher: RequestKey, name: &FullTrackName) -> bool {
+        let Some(spelled) = self.announced.get(&publisher).and_then(|it| it.spell(name)) else {
             return false;
         };
-        let Ok(request) = publisher.subscribe(name.clone(), Parameters::default()) else {
+        let session = publisher.0;
+        let Some(open) = self.sessions.get_mut(session) else {
+            return false;
+        };
+        let Ok(request) = open.subscribe(spelled, Parameters::default()) else {
             return false;
         };
         if let Some(entry) = self.entries.get_mut(&id) {
@@ -299,7 +299,7 @@ impl Relay {
             .map(|(name, id)| (name.clone(), *id))
             .collect();
         for (name, id) in wanted {
-            if self.ask_publisher(id, publisher.0, &name) {
+            if self.ask_publisher(id, publisher, &name) {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     for waiting in entry.waiting.values_mut() {
                         waiting.until = None;
@@ -616,6 +616,7 @@ impl Relay {
         if is_idle {
             self.give_up_idle(id);
         }
+        self.remove_if_unused(id);
         self.arm_track(id);
     }
 
@@ -642,7 +643,7 @@ impl Relay {
     }
 
     /// Forgets a track that nobody feeds and nobody wants.
-    fn remove_if_unused(&mut self, id: TrackId) {
+    pub(super) fn remove_if_unused(&mut self, id: TrackId) {
         let Some(entry) = self.entries.get(&id) else {
             return;
         };
@@ -658,6 +659,18 @@ impl Relay {
         self.metrics.objects_sent += counters.objects_sent;
         self.metrics.bytes_sent += counters.bytes_sent;
         self.metrics.groups_dropped += counters.groups_dropped;
+    }
+}
+
+impl Announced {
+    /// A track below the namespace as its publisher calls it.
+    fn spell(&self, name: &FullTrackName) -> Option<FullTrackName> {
+        if self.spelling == self.namespace {
+            return Some(name.clone());
+        }
+        let suffix = name.namespace.suffix_after(&self.namespace)?;
+        let namespace = self.spelling.joined(&suffix).ok()?;
+        FullTrackName::new(namespace, name.name.clone()).ok()
     }
 }
 
