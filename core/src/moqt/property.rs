@@ -184,6 +184,15 @@ impl Properties {
     }
 }
 
+impl<'a> IntoIterator for &'a Properties {
+    type Item = Result<Property<'a>, ProtocolError>;
+    type IntoIter = Pairs<'a>;
+
+    fn into_iter(self) -> Pairs<'a> {
+        self.iter()
+    }
+}
+
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut list = f.debug_map();

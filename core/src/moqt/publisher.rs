@@ -209,12 +209,8 @@ impl Publisher {
                 parameters,
             } => {
                 let key = (session, request);
-                if let Some(track) = self
-                    .subscriptions
-                    .get(&key)
-                    .and_then(|name| self.tracks.get_mut(name))
-                {
-                    track.update(now, &mut self.sessions, key, &parameters);
+                if let Some((track, sessions)) = self.track_of(key) {
+                    track.update(now, sessions, key, &parameters);
                 }
                 if let Some(open) = self.sessions.get_mut(session) {
                     // An update of a request that is over needs no answer.
@@ -224,23 +220,15 @@ impl Publisher {
             SessionEvent::Cancelled { request, .. } => self.unsubscribe((session, request)),
             SessionEvent::Writable { request, stream } => {
                 let key = (session, request);
-                if let Some(track) = self
-                    .subscriptions
-                    .get(&key)
-                    .and_then(|name| self.tracks.get_mut(name))
-                {
-                    track.handle_writable(now, &mut self.sessions, key, stream);
+                if let Some((track, sessions)) = self.track_of(key) {
+                    track.handle_writable(now, sessions, key, stream);
                 }
             }
             SessionEvent::Stopped {
                 request, stream, ..
             } => {
                 let key = (session, request);
-                if let Some(track) = self
-                    .subscriptions
-                    .get(&key)
-                    .and_then(|name| self.tracks.get_mut(name))
-                {
+                if let Some((track, _)) = self.track_of(key) {
                     track.handle_stopped(key, stream);
                 }
             }
@@ -304,11 +292,17 @@ impl Publisher {
         let _ = open.reject(request, refusal);
     }
 
+    /// The track that a relay's subscription is for, and the sessions to send it on.
+    fn track_of(&mut self, key: (SessionId, RequestId)) -> Option<(&mut Track, &mut Sessions)> {
+        let name = self.subscriptions.get(&key)?;
+        Some((self.tracks.get_mut(name)?, &mut self.sessions))
+    }
+
     fn unsubscribe(&mut self, key: (SessionId, RequestId)) {
-        if let Some(name) = self.subscriptions.remove(&key) {
-            if let Some(track) = self.tracks.get_mut(&name) {
-                track.unsubscribe(key);
-            }
+        if let Some(name) = self.subscriptions.remove(&key)
+            && let Some(track) = self.tracks.get_mut(&name)
+        {
+            track.unsubscribe(key);
         }
     }
 }

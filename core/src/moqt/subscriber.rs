@@ -158,6 +158,11 @@ impl Subscriber {
         }
     }
 
+    fn ended(&mut self, key: Key, reason: String) -> Option<Event> {
+        let track = self.tracks.remove(&key)?;
+        Some(Event::Ended { key, track, reason })
+    }
+
     fn translate(&mut self, session: SessionId, event: SessionEvent) -> Option<Event> {
         Some(match event {
             SessionEvent::Ready(_) => Event::Ready { session },
@@ -195,22 +200,10 @@ impl Subscriber {
             },
             SessionEvent::PublishDone {
                 request, reason, ..
-            } => {
-                let key = (session, request);
-                Event::Ended {
-                    key,
-                    track: self.tracks.remove(&key)?,
-                    reason,
-                }
-            }
+            } => self.ended((session, request), reason)?,
             SessionEvent::Cancelled { request, .. } => {
-                let key = (session, request);
                 let reason = "the relay cut the subscription".to_owned();
-                Event::Ended {
-                    key,
-                    track: self.tracks.remove(&key)?,
-                    reason,
-                }
+                self.ended((session, request), reason)?
             }
             SessionEvent::Goaway(goaway) => Event::Goaway {
                 session,

@@ -19,7 +19,7 @@ pub fn decode(bytes: &[u8]) -> Option<(u64, usize)> {
     let extra = first.leading_ones() as usize;
     let tail = rest.get(..extra)?;
     // With 7 or 8 leading ones the first byte carries no value bits.
-    let mask = 0x7f_u8.checked_shr(extra as u32).unwrap_or(0);
+    let mask = 0x7f_u8.checked_shr(first.leading_ones()).unwrap_or(0);
     let value = tail.iter().fold(u64::from(first & mask), |value, &byte| {
         value << 8 | u64::from(byte)
     });
@@ -46,7 +46,7 @@ pub fn encode(value: u64, out: &mut impl BufMut) {
         return;
     }
     // `len - 1` leading ones, then a zero, then the value's bits.
-    let prefix = !(0xff_u8.checked_shr(len as u32 - 1).unwrap_or(0));
+    let prefix = !(0xff_u8 >> (len - 1));
     let mut bytes = bytes;
     let tail = &mut bytes[8 - len..];
     tail[0] |= prefix;

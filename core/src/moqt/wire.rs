@@ -30,10 +30,6 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
-    pub(super) const fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
     pub(super) const fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

@@ -1,4 +1,8 @@
 //! MoQT machines joined in memory: publisher, relay, subscriber.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed expectation is a test's way of speaking"
+)]
 
 #![allow(
     clippy::unwrap_used,

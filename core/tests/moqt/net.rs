@@ -217,93 +217,94 @@ impl Net {
     }
 
     fn take(&mut self, node: NodeId, output: Output) {
-        match output {
-            Output::Open { .. } => {}
-            Output::Write {
+        let (session, flight) = match output {
+            Output::Open { .. } => return,
+            Output::Write { .. } => return self.take_write(node, output),
+            Output::Close {
                 session,
-                stream,
-                head,
-                body,
-                fin,
-                notify,
-            } => {
-                let Some(peer) = self.peers.get(&(node, session)).copied() else {
-                    return;
-                };
-                let mut bytes = BytesMut::new();
-                bytes.put_slice(&head);
-                body.pieces()
-                    .iter()
-                    .for_each(|piece| bytes.put_slice(piece));
-                let mut rest = bytes.freeze();
-                let to = flip(stream);
-                while !rest.is_empty() {
-                    let cut = 1 + self.draw(rest.len().min(3000));
-                    let data = rest.split_to(cut.min(rest.len()));
-                    self.fly(peer, Flight::Stream(to, StreamEvent::Data(data), None));
-                }
-                if fin {
-                    self.fly(peer, Flight::Stream(to, StreamEvent::Finished, None));
-                }
-                if notify {
-                    // An empty piece that carries the answer: it is taken when the rest was.
-                    let event = StreamEvent::Data(Bytes::new());
-                    self.fly(peer, Flight::Stream(to, event, Some(stream)));
-                }
-            }
+                code,
+                reason,
+            } => return self.take_close(node, session, code, reason),
             Output::Reset {
                 session,
                 stream,
                 code,
             } => {
-                let Some(peer) = self.peers.get(&(node, session)).copied() else {
-                    return;
-                };
                 let to = flip(stream);
                 // What was not delivered yet is lost, as on a congested path.
-                if let Some(queue) = self.in_flight.get_mut(&peer) {
+                if let Some(peer) = self.peers.get(&(node, session))
+                    && let Some(queue) = self.in_flight.get_mut(peer)
+                {
                     queue.retain(|flight| !matches!(flight, Flight::Stream(of, ..) if *of == to));
                 }
-                self.fly(peer, Flight::Stream(to, StreamEvent::Reset(code), None));
+                let event = StreamEvent::Reset(code);
+                (session, Flight::Stream(to, event, None))
             }
             Output::Stop {
                 session,
                 stream,
                 code,
             } => {
-                let Some(peer) = self.peers.get(&(node, session)).copied() else {
-                    return;
-                };
-                self.fly(
-                    peer,
-                    Flight::Stream(flip(stream), StreamEvent::Stopped(code), None),
-                );
+                let event = StreamEvent::Stopped(code);
+                (session, Flight::Stream(flip(stream), event, None))
             }
-            Output::Datagram { session, data } => {
-                let Some(peer) = self.peers.get(&(node, session)).copied() else {
-                    return;
-                };
-                self.fly(peer, Flight::Datagram(data));
-            }
-            Output::Close {
-                session,
-                code,
-                reason,
-            } => {
-                let end = (node, session);
-                let Some(peer) = self.peers.remove(&end) else {
-                    return;
-                };
-                self.in_flight.remove(&end);
-                self.fly(peer, Flight::Close(code, reason.clone()));
-                let closed = Closed::Application {
-                    by: Origin::Local,
-                    code,
-                    reason,
-                };
-                self.nodes[node.0].handle(self.now, Input::Closed { session, closed });
-            }
+            Output::Datagram { session, data } => (session, Flight::Datagram(data)),
+        };
+        if let Some(peer) = self.peers.get(&(node, session)).copied() {
+            self.fly(peer, flight);
         }
+    }
+
+    fn take_write(&mut self, node: NodeId, output: Output) {
+        let Output::Write {
+            session,
+            stream,
+            head,
+            body,
+            fin,
+            notify,
+        } = output
+        else {
+            return;
+        };
+        let Some(peer) = self.peers.get(&(node, session)).copied() else {
+            return;
+        };
+        let mut bytes = BytesMut::new();
+        bytes.put_slice(&head);
+        body.pieces()
+            .iter()
+            .for_each(|piece| bytes.put_slice(piece));
+        let mut rest = bytes.freeze();
+        let to = flip(stream);
+        while !rest.is_empty() {
+            let cut = 1 + self.draw(rest.len().min(3000));
+            let data = rest.split_to(cut.min(rest.len()));
+            self.fly(peer, Flight::Stream(to, StreamEvent::Data(data), None));
+        }
+        if fin {
+            self.fly(peer, Flight::Stream(to, StreamEvent::Finished, None));
+        }
+        if notify {
+            // An empty piece that carries the answer: it is taken when the rest was.
+            let event = StreamEvent::Data(Bytes::new());
+            self.fly(peer, Flight::Stream(to, event, Some(stream)));
+        }
+    }
+
+    fn take_close(&mut self, node: NodeId, session: SessionId, code: u64, reason: String) {
+        let end = (node, session);
+        let Some(peer) = self.peers.remove(&end) else {
+            return;
+        };
+        self.in_flight.remove(&end);
+        self.fly(peer, Flight::Close(code, reason.clone()));
+        let closed = Closed::Application {
+            by: Origin::Local,
+            code,
+            reason,
+        };
+        self.nodes[node.0].handle(self.now, Input::Closed { session, closed });
     }
 
     fn fly(&mut self, to: End, flight: Flight) {

@@ -98,11 +98,7 @@ impl MessageKind {
         match self {
             Self::PublishStateNotify => draft.profile().publish_state_notify,
             Self::SubscribeTracks | Self::PublishSkipped => draft.profile().subscribe_tracks,
-            Self::Setup | Self::Goaway | Self::RequestOk | Self::RequestError => true,
-            Self::RequestUpdate | Self::Subscribe | Self::SubscribeOk | Self::Publish => true,
-            Self::PublishDone | Self::PublishNamespace | Self::Namespace => true,
-            Self::NamespaceDone | Self::SubscribeNamespace | Self::TrackStatus => true,
-            Self::Fetch | Self::FetchOk => true,
+            _ => true,
         }
     }
 
@@ -116,10 +112,7 @@ impl MessageKind {
             Self::PublishNamespace => Some(RequestKind::PublishNamespace),
             Self::SubscribeNamespace => Some(RequestKind::SubscribeNamespace),
             Self::SubscribeTracks => Some(RequestKind::SubscribeTracks),
-            Self::Setup | Self::Goaway | Self::RequestOk | Self::RequestError => None,
-            Self::RequestUpdate | Self::SubscribeOk | Self::PublishDone => None,
-            Self::PublishStateNotify | Self::Namespace | Self::NamespaceDone => None,
-            Self::PublishSkipped | Self::FetchOk => None,
+            _ => None,
         }
     }
 

@@ -138,10 +138,7 @@ impl Message {
             Self::SubscribeTracks(m) => Some(m.request_id),
             Self::TrackStatus(m) => Some(m.request_id),
             Self::Fetch(m) => Some(m.request_id),
-            Self::Setup(_) | Self::Goaway(_) | Self::RequestOk(_) | Self::RequestError(_) => None,
-            Self::SubscribeOk(_) | Self::PublishDone(_) | Self::PublishStateNotify(_) => None,
-            Self::Namespace(_) | Self::NamespaceDone(_) | Self::PublishSkipped(_) => None,
-            Self::FetchOk(_) => None,
+            _ => None,
         }
     }
 

@@ -61,6 +61,10 @@ pub struct PublishDone {
 }
 
 impl PublishDone {
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "all messages are encoded by one signature"
+    )]
     pub(super) fn encode(&self, draft: Draft, out: &mut BytesMut) -> Result<(), EncodeError> {
         let unknown = draft.profile().stream_count_unknown;
         varint::encode(self.code.0, out);

@@ -264,13 +264,7 @@ impl SubgroupReader {
             return Ok(false);
         };
         let mut properties = Properties::default();
-        let id = match self.previous {
-            Some(previous) => previous
-                .checked_add(1)
-                .and_then(|next| next.checked_add(delta)),
-            None => Some(delta),
-        };
-        let id = id.ok_or(ProtocolError::violation("object id beyond 2^64 - 1"))?;
+        let id = self.id_after(delta)?;
         let mut used = filled - walk.rest.len();
         if header.has_properties {
             let Some(length) = walk.varint() else {
@@ -327,6 +321,17 @@ impl SubgroupReader {
         };
         self.partial = Some((object, length, Vec::new()));
         Ok(true)
+    }
+
+    /// The Object ID that a delta means.
+    fn id_after(&self, delta: u64) -> Result<u64, ProtocolError> {
+        let first = match self.previous {
+            Some(previous) => previous.checked_add(1),
+            None => Some(0),
+        };
+        first
+            .and_then(|first| first.checked_add(delta))
+            .ok_or(ProtocolError::violation("object id beyond 2^64 - 1"))
     }
 
     fn take_payload(&mut self) {

@@ -112,11 +112,9 @@ pub(super) const fn ok_of(profile: &Profile, request: RequestKind) -> Keys {
     use RequestKind as R;
     match (profile.parameter_table, request) {
         (ParameterTable::Eighteen, R::Publish) => PUBLISH_OK_18,
-        (ParameterTable::Eighteen, R::PublishNamespace | R::SubscribeNamespace) => Keys::NONE,
-        (ParameterTable::Eighteen, R::SubscribeTracks) => Keys::NONE,
-        (ParameterTable::Twenty, R::Publish | R::PublishNamespace) => EXPIRES,
-        (ParameterTable::Twenty, R::SubscribeNamespace | R::SubscribeTracks) => EXPIRES,
         (_, R::Subscribe | R::Fetch | R::TrackStatus | R::Update) => STATE,
+        (ParameterTable::Eighteen, _) => Keys::NONE,
+        (ParameterTable::Twenty, _) => EXPIRES,
     }
 }
 
@@ -128,8 +126,9 @@ pub(super) const fn update_of(profile: &Profile, request: RequestKind) -> Keys {
         (ParameterTable::Twenty, R::Subscribe | R::Publish) => UPDATE_SUBSCRIPTION_20,
         (_, R::Fetch) => UPDATE_FETCH,
         (_, R::PublishNamespace) => TOKEN,
-        (_, R::SubscribeNamespace) => UPDATE_SUBSCRIBE_NAMESPACE,
-        (ParameterTable::Eighteen, R::SubscribeTracks) => UPDATE_SUBSCRIBE_NAMESPACE,
+        (_, R::SubscribeNamespace) | (ParameterTable::Eighteen, R::SubscribeTracks) => {
+            UPDATE_SUBSCRIBE_NAMESPACE
+        }
         (ParameterTable::Twenty, R::SubscribeTracks) => UPDATE_SUBSCRIBE_TRACKS_20,
         (_, R::TrackStatus | R::Update) => Keys::NONE,
     }
@@ -155,8 +154,7 @@ const fn of_message_18(message: MessageKind) -> Keys {
         M::Fetch => Keys::of(&[0x03, 0x0A, 0x20, 0x22]),
         M::SubscribeTracks => Keys::of(&[0x03, 0x10]),
         M::TrackStatus | M::PublishNamespace | M::SubscribeNamespace => TOKEN,
-        M::FetchOk | M::PublishStateNotify | M::Setup | M::Goaway | M::RequestError => Keys::NONE,
-        M::PublishDone | M::Namespace | M::NamespaceDone | M::PublishSkipped => Keys::NONE,
+        _ => Keys::NONE,
     }
 }
 
@@ -172,7 +170,6 @@ const fn of_message_20(message: MessageKind) -> Keys {
         M::Fetch => Keys::of(&[0x03, 0x0A, 0x20, 0x21, 0x22, 0x25, 0x26, 0x27, 0x28, 0x35]),
         M::TrackStatus => Keys::of(&[0x03, 0x35]),
         M::PublishNamespace | M::SubscribeNamespace => TOKEN,
-        M::FetchOk | M::Setup | M::Goaway | M::RequestError => Keys::NONE,
-        M::PublishDone | M::Namespace | M::NamespaceDone | M::PublishSkipped => Keys::NONE,
+        _ => Keys::NONE,
     }
 }

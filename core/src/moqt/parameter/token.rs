@@ -12,9 +12,6 @@ use crate::moqt::wire::Reader;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt;
 
-/// Bytes of a registered token that count toward the cache beside its value.
-pub(super) const CACHE_OVERHEAD: u64 = 16;
-
 /// A token, or a reference to one that was registered.
 #[derive(Clone, PartialEq, Eq)]
 pub enum AuthorizationToken {

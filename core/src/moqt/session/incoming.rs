@@ -36,7 +36,7 @@ enum Kind {
     Control(ControlReader),
     Request(ControlReader),
     Subgroup {
-        reader: SubgroupReader,
+        reader: Box<SubgroupReader>,
         header: Option<SubgroupHeader>,
         bound: Option<Bound>,
     },
@@ -220,7 +220,7 @@ impl Session {
                 let mut reader = SubgroupReader::new(self.limits.object);
                 pieces.drain(..).for_each(|piece| reader.push(piece));
                 Kind::Subgroup {
-                    reader,
+                    reader: Box::new(reader),
                     header: None,
                     bound: None,
                 }
@@ -318,10 +318,7 @@ impl Session {
             return Ok(true);
         }
         incoming.release(&mut self.held_bytes);
-        loop {
-            let Kind::Request(reader) = &mut incoming.kind else {
-                break;
-            };
+        while let Kind::Request(reader) = &mut incoming.kind {
             let Some(message) = reader.poll(self.draft)? else {
                 if incoming.ended == Some(StreamEnd::Finished) && reader.is_mid_message() {
                     return Err(ProtocolError::violation(

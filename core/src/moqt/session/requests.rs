@@ -610,64 +610,48 @@ impl Session {
             return Ok(());
         };
         let asked_by_us = entry.origin() == Origin::Local;
-        match (message, &entry.phase) {
+        let event = match (message, &entry.phase) {
             (Message::SubscribeOk(answer), Phase::Pending)
                 if asked_by_us && entry.kind == Kind::Subscribe =>
             {
                 entry.phase = Phase::Established;
                 entry.alias = Some(answer.track_alias);
                 self.bind_alias(answer.track_alias, request)?;
-                self.event(Event::Accepted {
-                    request,
-                    accepted: Accepted::Subscribe(answer),
-                });
-                Ok(())
+                let accepted = Accepted::Subscribe(answer);
+                Event::Accepted { request, accepted }
             }
             (Message::RequestOk(answer), Phase::Pending)
                 if asked_by_us && !matches!(entry.kind, Kind::Subscribe | Kind::Fetch) =>
             {
                 answer.parameters.check_ok_of(self.draft, entry.kind)?;
                 entry.phase = Phase::Established;
-                self.event(Event::Accepted {
-                    request,
-                    accepted: Accepted::Request(answer),
-                });
-                Ok(())
+                let accepted = Accepted::Request(answer);
+                Event::Accepted { request, accepted }
             }
             (Message::RequestError(error), Phase::Pending) if asked_by_us => {
                 let stream = entry.stream;
                 self.write(stream, bytes::Bytes::new(), true);
                 self.discard_rest(stream);
                 self.forget(request);
-                self.event(Event::Rejected { request, error });
-                Ok(())
+                Event::Rejected { request, error }
             }
             (Message::RequestOk(answer), Phase::Established) if entry.updates_sent > 0 => {
                 answer.parameters.check_ok_of(self.draft, Kind::Update)?;
                 entry.updates_sent -= 1;
-                self.event(Event::Updated {
-                    request,
-                    answer: Ok(answer),
-                });
-                Ok(())
+                let answer = Ok(answer);
+                Event::Updated { request, answer }
             }
             (Message::RequestError(error), Phase::Established) if entry.updates_sent > 0 => {
                 entry.updates_sent -= 1;
-                self.event(Event::Updated {
-                    request,
-                    answer: Err(error),
-                });
-                Ok(())
+                let answer = Err(error);
+                Event::Updated { request, answer }
             }
             (Message::Namespace(message), Phase::Established)
                 if entry.kind == Kind::SubscribeNamespace =>
             {
-                entry.announced.insert(message.suffix.clone());
-                self.event(Event::Namespace {
-                    request,
-                    suffix: message.suffix,
-                });
-                Ok(())
+                let suffix = message.suffix;
+                entry.announced.insert(suffix.clone());
+                Event::Namespace { request, suffix }
             }
             (Message::NamespaceDone(message), Phase::Established)
                 if entry.kind == Kind::SubscribeNamespace =>
@@ -675,19 +659,18 @@ impl Session {
                 if !entry.announced.remove(&message.suffix) {
                     return Err(ProtocolError::violation("NAMESPACE_DONE before NAMESPACE"));
                 }
-                self.event(Event::NamespaceDone {
-                    request,
-                    suffix: message.suffix,
-                });
-                Ok(())
+                let suffix = message.suffix;
+                Event::NamespaceDone { request, suffix }
             }
             (Message::PublishSkipped(_), Phase::Established)
                 if entry.kind == Kind::SubscribeTracks =>
             {
-                Ok(())
+                return Ok(());
             }
-            _ => Err(unexpected()),
-        }
+            _ => return Err(unexpected()),
+        };
+        self.event(event);
+        Ok(())
     }
 
     /// The peer closed its direction of a request stream.
@@ -741,10 +724,10 @@ impl Session {
         let Some(entry) = self.requests.get(&request) else {
             return;
         };
-        if let Phase::Ending { streams, .. } = entry.phase {
-            if entry.streams_ended >= streams {
-                self.end_request(request);
-            }
+        if let Phase::Ending { streams, .. } = entry.phase
+            && entry.streams_ended >= streams
+        {
+            self.end_request(request);
         }
     }
 

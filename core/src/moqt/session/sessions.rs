@@ -29,7 +29,7 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Sessions {
     config: Config,
-    sessions: BTreeMap<SessionId, Session>,
+    by_id: BTreeMap<SessionId, Session>,
     /// Sessions whose queues may hold something.
     touched: BTreeSet<SessionId>,
     deadlines: BTreeSet<(Instant, SessionId)>,
@@ -43,7 +43,7 @@ impl Sessions {
     pub fn new(config: Config) -> Self {
         Self {
             config,
-            sessions: BTreeMap::new(),
+            by_id: BTreeMap::new(),
             touched: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             deadline_of: BTreeMap::new(),
@@ -54,28 +54,28 @@ impl Sessions {
 
     /// How many sessions there are.
     pub fn len(&self) -> usize {
-        self.sessions.len()
+        self.by_id.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
+        self.by_id.is_empty()
     }
 
     /// The names of all sessions.
     pub fn ids(&self) -> impl Iterator<Item = SessionId> {
-        self.sessions.keys().copied()
+        self.by_id.keys().copied()
     }
 
     /// A session, to look at.
     pub fn get(&self, id: SessionId) -> Option<&Session> {
-        self.sessions.get(&id)
+        self.by_id.get(&id)
     }
 
     /// A session, to command.
     pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.touched.insert(id);
-        self.sessions.get_mut(&id)
+        self.by_id.get_mut(&id)
     }
 
     /// Ends a session.
@@ -126,16 +126,17 @@ impl Sessions {
             implementation: self.config.implementation.clone(),
             ..Setup::default()
         };
-        if opened.side == Side::Client && opened.carrier == Carrier::Quic {
-            if let Some(target) = &opened.target {
-                setup.path = Some(target.path.clone());
-                setup.authority = Some(target.authority.clone());
-            }
+        if opened.side == Side::Client
+            && opened.carrier == Carrier::Quic
+            && let Some(target) = &opened.target
+        {
+            setup.path = Some(target.path.clone());
+            setup.authority = Some(target.authority.clone());
         }
         let session = Session::new(now, id, draft, opened, setup, self.config.limits);
-        self.sessions.insert(id, session);
+        self.by_id.insert(id, session);
         self.touched.insert(id);
-        if self.sessions.len() > self.config.sessions_max {
+        if self.by_id.len() > self.config.sessions_max {
             self.close(id, SessionCode::INTERNAL_ERROR, "too many sessions");
         }
     }
@@ -174,7 +175,7 @@ impl Sessions {
 
     fn drain(&mut self) {
         while let Some(id) = self.touched.pop_first() {
-            let Some(session) = self.sessions.get_mut(&id) else {
+            let Some(session) = self.by_id.get_mut(&id) else {
                 continue;
             };
             let mut is_over = false;
@@ -189,7 +190,7 @@ impl Sessions {
             }
             let deadline = session.next_timeout().filter(|_| !is_over);
             if is_over {
-                self.sessions.remove(&id);
+                self.by_id.remove(&id);
             }
             self.set_deadline(id, deadline);
         }

@@ -221,10 +221,9 @@ impl Cache {
             .groups
             .get_mut(&group)
             .and_then(|group| group.subgroups.get_mut(&subgroup))
+            && subgroup.end == End::Open
         {
-            if subgroup.end == End::Open {
-                subgroup.end = end;
-            }
+            subgroup.end = end;
         }
     }
 

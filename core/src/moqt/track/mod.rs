@@ -447,12 +447,13 @@ impl Track {
 /// Packs the draft's scheduling order into one number, higher first: subscriber priority, then
 /// publisher priority (for both, lower values go first), then group order within the track.
 pub fn stream_priority(subscriber: u8, publisher: u8, order: GroupOrder, group: u64) -> i32 {
-    const GROUP_MASK: u64 = 0x7fff;
-    let group = (group & GROUP_MASK) as i32;
-    let rank = match order {
-        GroupOrder::Ascending => GROUP_MASK as i32 - group,
+    const GROUP_MAX: u16 = 0x7fff;
+    let [.., high, low] = group.to_be_bytes();
+    let group = u16::from_be_bytes([high, low]) & GROUP_MAX;
+    let rank = i32::from(match order {
+        GroupOrder::Ascending => GROUP_MAX - group,
         GroupOrder::Descending => group,
-    };
+    });
     let subscriber = i32::from(u8::MAX - subscriber);
     let publisher = i32::from(u8::MAX - publisher);
     // Request and control streams stay above: the largest value here is below i32::MAX - 1.

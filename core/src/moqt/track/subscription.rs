@@ -107,16 +107,15 @@ impl Subscription {
                 cursor.next += 1;
                 continue;
             }
-            let stream = match cursor.stream {
-                Some(stream) => stream,
-                None => {
-                    let header = header(place, cached, cursor.next);
-                    let Ok(stream) = session.open_subgroup(request, header, priority) else {
-                        cursor.is_over = true;
-                        return sent;
-                    };
-                    *cursor.stream.insert(stream)
-                }
+            let stream = if let Some(stream) = cursor.stream {
+                stream
+            } else {
+                let header = header(place, cached, cursor.next);
+                let Ok(stream) = session.open_subgroup(request, header, priority) else {
+                    cursor.is_over = true;
+                    return sent;
+                };
+                *cursor.stream.insert(stream)
             };
             let size = object.payload.len();
             budget = budget.saturating_sub(size.max(1));
