@@ -44,15 +44,14 @@ impl FromStr for SessionUrl {
     fn from_str(url: &str) -> Result<Self, UrlError> {
         // SDKs in the field write moq:// and quic:// for what the drafts call moqt://.
         let raw = ["moqt://", "moq://", "quic://"];
-        let (carrier, rest) = if let Some(rest) =
-            raw.iter().find_map(|scheme| strip_scheme(url, scheme))
-        {
-            (Carrier::Quic, rest)
-        } else if let Some(rest) = strip_scheme(url, "https://") {
-            (Carrier::WebTransport, rest)
-        } else {
-            return Err(UrlError::Scheme);
-        };
+        let (carrier, rest) =
+            if let Some(rest) = raw.iter().find_map(|scheme| strip_scheme(url, scheme)) {
+                (Carrier::Quic, rest)
+            } else if let Some(rest) = strip_scheme(url, "https://") {
+                (Carrier::WebTransport, rest)
+            } else {
+                return Err(UrlError::Scheme);
+            };
         let rest = rest.split('#').next().unwrap_or_default();
         let cut = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(cut);

@@ -1,3 +1,5 @@
+//! The chunk stream reader and writer against each other, and against damage.
+
 use super::reader::Reader;
 use super::{ChunkError, Message};
 use crate::rtmp::Limits;

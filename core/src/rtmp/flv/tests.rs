@@ -1,3 +1,5 @@
+//! Legacy and enhanced tags, good and bad.
+
 use super::*;
 
 fn video(tag: &[u8]) -> Result<Vec<(u8, VideoBody)>, FlvError> {

@@ -1,3 +1,5 @@
+//! A whole publishing session, step by step, and the ways in which it can be refused.
+
 use super::*;
 use crate::rtmp::ChunkError;
 use crate::rtmp::amf0::{self, Value};
