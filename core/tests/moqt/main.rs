@@ -1,9 +1,4 @@
 //! MoQT machines joined in memory: publisher, relay, subscriber.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a failed expectation is a test's way of speaking"
-)]
-
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,5 +8,6 @@
 
 mod house;
 mod net;
+mod payload;
 mod relay;
 mod tokens;
