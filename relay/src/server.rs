@@ -308,7 +308,7 @@ async fn follow_once(
             ChangeKind::InputDeleted { org, input } => {
                 tracing::info!(%input, "input deleted");
                 command(handle, move |relay, now| {
-                    relay.revoke_input(now, &org, &input, &[])
+                    relay.revoke_input(now, &org, &input, &[]);
                 })
                 .await;
             }
