@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod broadcast;
 pub mod catalog;
 pub mod cmaf;
 #[cfg(feature = "jwt")]

@@ -146,6 +146,16 @@ impl Publisher {
         self.process(now);
     }
 
+    /// Forgets a track and what it retains, unless somebody subscribes to it. Returns whether the
+    /// track is gone.
+    pub fn remove_track(&mut self, name: &FullTrackName) -> bool {
+        if self.subscribers_len(name) > 0 {
+            return false;
+        }
+        self.tracks.remove(name);
+        true
+    }
+
     /// Whether everything that was published has been handed to the transport and all
     /// subscriptions are over.
     pub fn is_drained(&self) -> bool {

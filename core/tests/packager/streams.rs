@@ -193,7 +193,7 @@ fn a_clock_that_jumps_back_goes_on_where_it_was_with_both_tracks_together() {
 
 #[test]
 fn the_first_frame_stands_at_the_start_that_was_given() {
-    let start = Duration::from_millis(1_700_000_000_000);
+    let start = Duration::from_secs(1_700_000_000);
     let settings = Config {
         start,
         ..Config::default()
