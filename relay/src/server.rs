@@ -205,6 +205,9 @@ fn take_event(event: Event, questions: &mpsc::Sender<(OpId, ResolveRequest)>) {
                 tracing::warn!("too many publishers wait for the control plane");
             }
         }
+        // The feed of changes brings a new key within milliseconds of its making, and the machine
+        // waits for it; asking for all keys would only be slower.
+        Event::UnknownKey => tracing::debug!("a token names a key that is not known yet"),
         Event::Denied {
             session,
             remote,

@@ -34,6 +34,8 @@ fn refused(query: &str) -> (String, Option<String>) {
     let mut seen = Vec::new();
     for draft in DRAFTS {
         let viewer = house.viewer(draft, query, &video());
+        // A token with an unknown key waits for news of it.
+        house.net.advance(Duration::from_secs(2));
         assert!(!viewer.is_accepted());
         seen.push((viewer.refusal().unwrap(), viewer.closed()));
     }
@@ -80,6 +82,19 @@ fn good_token_is_served_without_a_call_to_the_control_plane() {
         [track_name("publish/lv_1", "video/720p")],
         "one question, in its words"
     );
+}
+
+#[test]
+fn viewer_that_comes_before_the_news_of_its_key_waits_for_it() {
+    let (mut house, _publisher) = house();
+    let query = format!("?tok={}", token("k2", INPUT, 60));
+    let viewer = house.viewer("moqt-22", &query, &video());
+    assert_eq!((viewer.refusal(), viewer.closed()), (None, None));
+    house.command(|relay, now| relay.set_policy(now, policy(&["k1", "k2"], &[])));
+    house.net.advance(Duration::from_secs(2));
+    assert_eq!((viewer.refusal(), viewer.closed()), (None, None));
+    let metrics = house.relay.borrow().app.metrics();
+    assert_eq!(metrics.downstream_subscriptions, 1);
 }
 
 #[test]

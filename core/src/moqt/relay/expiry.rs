@@ -90,6 +90,7 @@ impl Relay {
                 self.take_resolution(now, op, Err(refusal));
             }
             Timer::Track(track) => self.take_track_timer(now, track),
+            Timer::UnknownKey(key) => self.judge_late(now, key),
         }
     }
 

@@ -23,8 +23,10 @@ mod expiry;
 mod prefixes;
 mod requests;
 mod tracks;
+mod unknown_key;
 
 use crate::moqt::error::SessionCode;
+use crate::moqt::message::Subscribe;
 use crate::moqt::name::{FullTrackName, RequestId, TrackNamespace};
 use crate::moqt::session::{self, Event as SessionEvent, Sessions};
 use crate::moqt::track::{self, SubscriberKey};
@@ -103,6 +105,9 @@ pub enum Event {
         /// The question. Holds a secret.
         request: ResolveRequest,
     },
+    /// A token names a signing key that is not known: fetch the keys and tell them by
+    /// [`Relay::set_policy`]. The request waits for a moment.
+    UnknownKey,
     /// A session was ended for want of permission: for the log. Holds no secret.
     Denied {
         /// The session.
@@ -186,6 +191,7 @@ enum Timer {
     SubscriptionExpiry(SubscriberKey),
     Resolve(OpId),
     Track(TrackId),
+    UnknownKey(RequestKey),
 }
 
 /// A request of some session.
@@ -216,6 +222,8 @@ pub struct Relay {
     watchers: Prefixes<RequestKey>,
     watched: BTreeMap<RequestKey, TrackNamespace>,
 
+    /// Requests whose token names an unknown key.
+    keyless: BTreeMap<RequestKey, Subscribe>,
     ops: BTreeMap<OpId, SessionId>,
     /// By input; kept as long as a question may take.
     revoked: BTreeMap<String, Revoked>,
@@ -247,6 +255,7 @@ impl Relay {
             announced: BTreeMap::new(),
             watchers: Prefixes::default(),
             watched: BTreeMap::new(),
+            keyless: BTreeMap::new(),
             ops: BTreeMap::new(),
             revoked: BTreeMap::new(),
             next_op: 0,
@@ -273,6 +282,7 @@ impl Relay {
     pub fn set_policy(&mut self, now: Instant, policy: Policy) {
         self.policy = policy;
         self.end_inactive_keys(now);
+        self.judge_keyless(now);
         self.process(now);
     }
 

@@ -29,6 +29,12 @@ impl Relay {
     }
 
     fn take_subscribe(&mut self, now: Instant, key: RequestKey, subscribe: Subscribe) {
+        if !self.hold_for_key(now, key, &subscribe) {
+            self.serve_subscribe(now, key, subscribe);
+        }
+    }
+
+    pub(super) fn serve_subscribe(&mut self, now: Instant, key: RequestKey, subscribe: Subscribe) {
         let Some(allowed) =
             self.allow_subscribe(now, key, &subscribe.track.namespace, &subscribe.parameters)
         else {
@@ -106,11 +112,26 @@ impl Relay {
             .get_mut(key.0)
             .is_some_and(|session| session.accept(key.1, RequestOk::default()).is_ok());
         if accepted {
+            self.ask_to_forward(key, &publish.parameters);
             let largest = publish.parameters.largest;
             self.upstream_established(now, key, track, largest, publish.properties);
         } else {
             // The request ended meanwhile.
             self.remove_if_unused(track);
+        }
+    }
+
+    /// A publisher that waits to be asked is asked: objects are retained for those who come later.
+    fn ask_to_forward(&mut self, key: RequestKey, parameters: &Parameters) {
+        if parameters.forward == Some(false) {
+            let forward = Parameters {
+                forward: Some(true),
+                ..Parameters::default()
+            };
+            if let Some(session) = self.sessions.get_mut(key.0) {
+                // A request that ended meanwhile need not forward.
+                let _ = session.update(key.1, forward);
+            }
         }
     }
 
@@ -300,6 +321,7 @@ impl Relay {
 
     /// A request was given up by the peer, or ended here.
     pub(super) fn request_over(&mut self, now: Instant, key: RequestKey) {
+        self.keyless.remove(&key);
         self.namespace_over(key);
         self.leave_track(now, key);
         self.upstream_lost(now, key);
@@ -312,6 +334,7 @@ impl Relay {
         self.ops.retain(|_, of| *of != session);
         let of_session = (session, RequestId(0))..=(session, RequestId(u64::MAX));
         let mut keys: Vec<RequestKey> = Vec::new();
+        keys.extend(self.keyless.range(of_session.clone()).map(|(key, _)| *key));
         keys.extend(
             self.announced
                 .range(of_session.clone())
