@@ -7,12 +7,14 @@
 
 #![forbid(unsafe_code)]
 
+mod client;
 mod clock;
 mod io;
 mod portable;
 mod resolve;
 mod shard;
 
+pub use client::{Client, ClientConfig, ClientError};
 pub use clock::Clock;
 pub use io::{PacketIo, Sent, SocketOptions, Wake};
 pub use portable::Portable;
