@@ -5,13 +5,15 @@
 //! Names that came from the wire own their memory: they outlive the packets they came in.
 //!
 //! [`std::fmt::Display`] gives the specification's safe form: fields joined by `-`, `--` before the
-//! track name, bytes outside `[A-Za-z0-9_]` as `.` and two hex digits.
+//! track name, bytes outside `[A-Za-z0-9_]` as `.` and two hex digits. [`std::str::FromStr`] reads
+//! it back; each name has exactly one such form, so any other spelling is refused.
 //!
-//! Source: draft-ietf-moq-transport-18, Sections 1.4.2, 1.5, 2.4.1.
+//! Source: draft-ietf-moq-transport-18, Sections 1.4.2, 1.5, 1.5.1, 2.4.1.
 
 use super::error::ProtocolError;
 use bytes::{Bytes, BytesMut};
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -71,6 +73,21 @@ pub enum NameError {
     /// More than 4,096 bytes.
     #[error("a full track name has at most 4096 bytes")]
     TooLong,
+}
+
+/// Why a text is not the safe form of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ParseNameError {
+    /// A character that has to be written as `.` and two lower case hex digits, or a byte written so
+    /// that stands for itself, or a `.` without two such digits.
+    #[error("a name's bytes are a-z, A-Z, 0-9 and _, all others `.` and two lower case hex digits")]
+    Spelling,
+    /// No `--` between namespace and track name, or more than one.
+    #[error("a full track name has one `--` between namespace and track name")]
+    Separator,
+    /// Spelled well, and not a name.
+    #[error(transparent)]
+    Name(#[from] NameError),
 }
 
 impl From<NameError> for ProtocolError {
@@ -255,9 +272,70 @@ impl fmt::Debug for FullTrackName {
     }
 }
 
+impl FromStr for TrackNamespace {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let fields: Result<Vec<Bytes>, _> = text.split('-').map(parse).collect();
+        Ok(Self::new(fields?)?)
+    }
+}
+
+impl FromStr for TrackName {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        parse(text).map(Self)
+    }
+}
+
+impl FromStr for FullTrackName {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        let (namespace, name) = text.split_once("--").ok_or(ParseNameError::Separator)?;
+        if name.contains('-') {
+            return Err(ParseNameError::Separator);
+        }
+        Ok(Self::new(namespace.parse()?, name.parse()?)?)
+    }
+}
+
+fn parse(text: &str) -> Result<Bytes, ParseNameError> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if is_literal(byte) {
+            out.push(byte);
+            continue;
+        }
+        if byte != b'.' {
+            return Err(ParseNameError::Spelling);
+        }
+        let mut digit = || match bytes.next() {
+            Some(digit @ b'0'..=b'9') => Ok(digit - b'0'),
+            Some(digit @ b'a'..=b'f') => Ok(digit - b'a' + 10),
+            _ => Err(ParseNameError::Spelling),
+        };
+        let byte = digit()? << 4 | digit()?;
+        if is_literal(byte) {
+            return Err(ParseNameError::Spelling);
+        }
+        out.push(byte);
+    }
+    Ok(out.into())
+}
+
+const fn is_literal(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
 fn render(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || byte == b'_' {
+        if is_literal(byte) {
             write!(f, "{}", char::from(byte))?;
         } else {
             write!(f, ".{byte:02x}")?;
@@ -276,6 +354,35 @@ mod tests {
             TrackNamespace::copied_from(&[b"example.net", b"team2", b"project_x"]).unwrap();
         let track = FullTrackName::new(namespace, "report".into()).unwrap();
         assert_eq!(track.to_string(), "example.2enet-team2-project_x--report");
+        assert_eq!("example.2enet-team2-project_x--report".parse(), Ok(track));
+    }
+
+    #[test]
+    fn a_name_has_one_safe_form() {
+        let spelling = [
+            ".61--x",
+            "a.2E--x",
+            "a.2--x",
+            "a.--x",
+            "a.zz--x",
+            "a b--x",
+            "a--.5f",
+            "\u{e9}--x",
+        ];
+        for text in spelling {
+            let parsed: Result<FullTrackName, _> = text.parse();
+            assert_eq!(parsed, Err(ParseNameError::Spelling), "{text}");
+        }
+        for text in ["a", "a-b", "a---b", "a--b--c", "a--b-c"] {
+            let parsed: Result<FullTrackName, _> = text.parse();
+            assert_eq!(parsed, Err(ParseNameError::Separator), "{text}");
+        }
+        let empty_field: Result<TrackNamespace, _> = "a--b".parse();
+        assert_eq!(empty_field, Err(NameError::EmptyField.into()));
+        for text in ["--", "--x", "a--", ".00.ff-.2d--.2e.20"] {
+            let track: FullTrackName = text.parse().unwrap();
+            assert_eq!(track.to_string(), text);
+        }
     }
 
     #[test]

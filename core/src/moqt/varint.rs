@@ -52,3 +52,59 @@ pub fn encode(value: u64, out: &mut impl BufMut) {
     tail[0] |= prefix;
     out.put_slice(tail);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    #[test]
+    fn the_specifications_values_are_read() {
+        let cases: [(&[u8], u64); 10] = [
+            (&[0x25], 37),
+            (&[0x80, 0x25], 37),
+            (&[0xbb, 0xbd], 15_293),
+            (&[0xed, 0x7f, 0x3e, 0x7d], 226_442_877),
+            (&[0xfa, 0xa1, 0xa0, 0xe4, 0x03, 0xd8], 2_893_212_287_960),
+            (&[0xff; 9], u64::MAX),
+            (&[0x7f], 127),
+            (&[0xfc, 1, 2, 3, 4, 5, 6], 0x0102_0304_0506),
+            (&[0xfe, 1, 2, 3, 4, 5, 6, 7], 0x01_0203_0405_0607),
+            (&[0xff, 0, 0, 0, 0, 0, 0, 0, 1], 1),
+        ];
+        for (bytes, value) in cases {
+            assert_eq!(decode(bytes), Some((value, bytes.len())), "{bytes:02x?}");
+            let (shorter, _) = bytes.split_at(bytes.len() - 1);
+            assert_eq!(decode(shorter), None, "{shorter:02x?}");
+        }
+    }
+
+    #[test]
+    fn each_length_is_used_up_to_its_last_value() {
+        let mut smallest = 0;
+        for bytes in 1..=MAX_LEN {
+            let bits = if bytes == MAX_LEN { 64 } else { 7 * bytes };
+            let largest = u64::MAX >> (64 - bits);
+            assert_eq!((len(smallest), len(largest)), (bytes, bytes));
+            smallest = largest.wrapping_add(1);
+        }
+    }
+
+    quickcheck! {
+        fn what_is_written_is_read(value: u64, shift: u8, after: Vec<u8>) -> bool {
+            let value = value >> (shift % 64);
+            let mut out = Vec::new();
+            encode(value, &mut out);
+            let written = out.len();
+            out.extend_from_slice(&after);
+            written == len(value) && decode(&out) == Some((value, written))
+        }
+
+        fn any_bytes_are_a_value_or_wait(bytes: Vec<u8>) -> bool {
+            match decode(&bytes) {
+                Some((value, used)) => used <= bytes.len() && len(value) <= used,
+                None => bytes.first().is_none_or(|b| bytes.len() <= b.leading_ones() as usize),
+            }
+        }
+    }
+}

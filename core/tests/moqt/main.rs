@@ -1,4 +1,4 @@
-//! MoQT machines joined in memory: publisher, relay, subscriber.
+//! MoQT: the wire, one session, and machines joined in memory: publisher, relay, subscriber.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -6,8 +6,13 @@
     reason = "a test's way of speaking"
 )]
 
+mod arbitrary;
+mod faults;
+mod filter;
 mod house;
 mod net;
+mod objects;
 mod payload;
 mod relay;
 mod tokens;
+mod wire;
