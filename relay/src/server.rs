@@ -215,6 +215,9 @@ fn take_event(event: Event, questions: &mpsc::Sender<(OpId, ResolveRequest)>) {
         } => {
             tracing::info!(session = session.0, %remote, %reason, "session denied");
         }
+        Event::Malformed { session, remote, reason } => {
+            tracing::info!(session = session.0, %remote, %reason, "upload refused");
+        }
     }
 }
 

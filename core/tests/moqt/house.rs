@@ -143,7 +143,7 @@ impl House {
             sessions: Sessions::new(session_config()),
         });
         let (session, _) = self.net.connect(id, self.relay_id, draft, path);
-        Peer { node, session }
+        Peer { id, node, session }
     }
 
     /// A publisher whose stream key is good.
@@ -158,7 +158,7 @@ impl House {
         let (id, node) = self.net.add(Subscriber::new(session_config()));
         let path = format!("/playback/{INPUT}{query}");
         let (session, _) = self.net.connect(id, self.relay_id, draft, &path);
-        let watcher = Watcher { node, session };
+        let watcher = Watcher { id, node, session };
         watcher.subscribe(track, Vec::new());
         self.net.settle();
         watcher
@@ -168,6 +168,21 @@ impl House {
     pub(crate) fn good_viewer(&mut self, draft: &str, track: &FullTrackName) -> Watcher {
         let query = format!("?tok={}", token("k1", INPUT, 3600));
         self.viewer(draft, &query, track)
+    }
+
+    /// The same, who waits half a minute for a publisher.
+    pub(crate) fn patient_viewer(&mut self, draft: &str, track: &FullTrackName) -> Watcher {
+        let (id, node) = self.net.add(Subscriber::new(session_config()));
+        let path = format!("/playback/{INPUT}?tok={}", token("k1", INPUT, 3600));
+        let (session, _) = self.net.connect(id, self.relay_id, draft, &path);
+        let watcher = Watcher { id, node, session };
+        let parameters = Parameters {
+            rendezvous_timeout_ms: Some(30_000),
+            ..Parameters::default()
+        };
+        watcher.subscribe_with(track, parameters);
+        self.net.settle();
+        watcher
     }
 }
 
@@ -197,6 +212,7 @@ impl App for Sdk {
 }
 
 pub(crate) struct Peer {
+    pub(crate) id: NodeId,
     pub(crate) node: Rc<RefCell<Node<Sdk>>>,
     pub(crate) session: SessionId,
 }
@@ -268,6 +284,7 @@ impl Peer {
 
 /// A viewer of single tracks.
 pub(crate) struct Watcher {
+    pub(crate) id: NodeId,
     pub(crate) node: Rc<RefCell<Node<Subscriber>>>,
     pub(crate) session: SessionId,
 }

@@ -14,5 +14,6 @@ mod net;
 mod objects;
 mod payload;
 mod relay;
+mod sdk;
 mod tokens;
 mod wire;

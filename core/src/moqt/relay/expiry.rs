@@ -91,6 +91,7 @@ impl Relay {
             }
             Timer::Track(track) => self.take_track_timer(now, track),
             Timer::UnknownKey(key) => self.judge_late(now, key),
+            Timer::Upload(key) => self.take_upload_timer(now, key),
         }
     }
 

@@ -22,6 +22,7 @@ mod admission;
 mod expiry;
 mod prefixes;
 mod requests;
+pub mod sdk;
 mod tracks;
 mod unknown_key;
 
@@ -57,6 +58,8 @@ pub struct Config {
     pub namespaces_max: usize,
     /// Namespaces that one SUBSCRIBE_NAMESPACE may match.
     pub namespaces_listed_max: usize,
+    /// Bounds of each upload of an SDK.
+    pub upload: sdk::Limits,
     /// How long viewers keep their subscription when the publisher is lost.
     pub publisher_linger: Duration,
     /// How long an upstream subscription outlives its last viewer.
@@ -85,6 +88,7 @@ impl Default for Config {
             tracks_max: 100_000,
             namespaces_max: 100_000,
             namespaces_listed_max: 10_000,
+            upload: sdk::Limits::default(),
             publisher_linger: Duration::from_secs(10),
             subscriber_linger: Duration::from_secs(2),
             rendezvous_max: Duration::from_secs(30),
@@ -115,6 +119,15 @@ pub enum Event {
         /// Its peer.
         remote: SocketAddr,
         /// Why.
+        reason: String,
+    },
+    /// A publisher's request was ended because of what it sent: for the log.
+    Malformed {
+        /// The session, which goes on.
+        session: SessionId,
+        /// Its peer.
+        remote: SocketAddr,
+        /// What was expected and what came.
         reason: String,
     },
 }
@@ -192,6 +205,7 @@ enum Timer {
     Resolve(OpId),
     Track(TrackId),
     UnknownKey(RequestKey),
+    Upload(RequestKey),
 }
 
 /// A request of some session.
@@ -212,6 +226,8 @@ pub struct Relay {
     upstreams: BTreeMap<RequestKey, TrackId>,
     /// Which track a viewer's SUBSCRIBE is for.
     downstreams: BTreeMap<RequestKey, TrackId>,
+    /// What SDKs upload, by the request that brings it.
+    uploads: BTreeMap<RequestKey, sdk::Upload>,
     subscription_expiry: BTreeMap<SubscriberKey, UnixTime>,
     /// Retained groups by age, for eviction.
     ages: BTreeSet<(Instant, TrackId, u64)>,
@@ -248,6 +264,7 @@ impl Relay {
             next_track: 0,
             upstreams: BTreeMap::new(),
             downstreams: BTreeMap::new(),
+            uploads: BTreeMap::new(),
             subscription_expiry: BTreeMap::new(),
             ages: BTreeSet::new(),
             cache_bytes: 0,
@@ -395,7 +412,7 @@ impl Relay {
                 self.take_subgroup_end(now, (session, request), group, subgroup, end);
             }
             SessionEvent::Datagram { request, object } => {
-                self.take_datagram((session, request), &object);
+                self.take_datagram(now, (session, request), object);
             }
             SessionEvent::Writable { request, stream } => {
                 self.on_track((session, request), |track, sessions, key| {

@@ -103,7 +103,8 @@ impl Relay {
             );
             return;
         };
-        let Some(track) = self.track_of(name) else {
+        let is_upload = self.may_upload(key, &name);
+        let Some(track) = self.track_of(name.clone()) else {
             self.refuse(key, RequestCode::EXCESSIVE_LOAD, "too many tracks");
             return;
         };
@@ -113,8 +114,12 @@ impl Relay {
             .is_some_and(|session| session.accept(key.1, RequestOk::default()).is_ok());
         if accepted {
             self.ask_to_forward(key, &publish.parameters);
-            let largest = publish.parameters.largest;
+            // The places of an upload are not those of what is made of it.
+            let largest = publish.parameters.largest.filter(|_| !is_upload);
             self.upstream_established(now, key, track, largest, publish.properties);
+            if is_upload {
+                self.begin_upload(now, key, track, name.namespace);
+            }
         } else {
             // The request ended meanwhile.
             self.remove_if_unused(track);
@@ -369,10 +374,10 @@ impl Relay {
         }
     }
 
-    pub(super) fn cancel(&mut self, key: RequestKey) {
+    pub(super) fn cancel(&mut self, key: RequestKey, code: StreamCode) {
         if let Some(session) = self.sessions.get_mut(key.0) {
             // A request that ended meanwhile needs no cancel.
-            let _ = session.cancel(key.1, StreamCode::CANCELLED);
+            let _ = session.cancel(key.1, code);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The track registry: who feeds a track, who waits for it, who gets it.
 
 use super::{Announced, Relay, RequestKey, Timer, TrackId};
-use crate::moqt::error::{PublishDoneCode, RequestCode};
+use crate::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
 use crate::moqt::message::RequestError;
 use crate::moqt::name::{FullTrackName, Location, TrackName, TrackNamespace};
 use crate::moqt::object::{Object, SubgroupHeader};
@@ -19,6 +19,8 @@ pub(super) struct Entry {
     pub(super) name: FullTrackName,
     pub(super) track: Track,
     upstreams: BTreeMap<RequestKey, Upstream>,
+    /// The upload that feeds it, where it is a track of the relay's own making.
+    pub(super) made_by: Option<RequestKey>,
     /// Viewers whose SUBSCRIBE waits for the upstream's answer, or for a publisher.
     waiting: BTreeMap<RequestKey, Waiting>,
     /// When the viewers of a lost publisher are let go.
@@ -47,12 +49,11 @@ struct Waiting {
 
 impl Entry {
     fn is_fed(&self) -> bool {
-        self.upstreams
-            .values()
-            .any(|upstream| *upstream != Upstream::Pending)
+        let is_answered = |upstream: &Upstream| *upstream != Upstream::Pending;
+        self.made_by.is_some() || self.upstreams.values().any(is_answered)
     }
 
-    fn has_viewers(&self) -> bool {
+    pub(super) fn has_viewers(&self) -> bool {
         self.track.subscribers_len() > 0 || !self.waiting.is_empty()
     }
 
@@ -83,6 +84,7 @@ impl Relay {
             name: name.clone(),
             track: Track::new(Properties::default(), self.config.track),
             upstreams: BTreeMap::new(),
+            made_by: None,
             waiting: BTreeMap::new(),
             orphaned_until: None,
             idle_until: None,
@@ -224,7 +226,7 @@ impl Relay {
         let Some(entry) = self.entries.get(&id) else {
             return;
         };
-        if entry.is_ending && !entry.track.is_subscribed(key) && !entry.waiting.contains_key(&key) {
+        if !entry.track.is_subscribed(key) && !entry.waiting.contains_key(&key) {
             self.downstreams.remove(&key);
             self.subscription_expiry.remove(&key);
             self.remove_if_unused(id);
@@ -293,7 +295,8 @@ impl Relay {
                         .upstreams
                         .keys()
                         .any(|(session, _)| *session == publisher.0);
-                    entry.has_viewers() && !asked && !entry.is_ending
+                    let is_made = entry.made_by.is_some();
+                    entry.has_viewers() && !asked && !is_made && !entry.is_ending
                 })
             })
             .map(|(name, id)| (name.clone(), *id))
@@ -342,12 +345,39 @@ impl Relay {
             Some(Upstream::Subscribed | Upstream::Published) | None => Upstream::Published,
         };
         entry.upstreams.insert(key, kind);
-        entry.orphaned_until = None;
-        entry.is_ending = false;
+        // Who publishes the track itself stands before what is made of an upload.
+        if entry.made_by.take().is_some() {
+            entry.track.abandon_open(now, &mut self.sessions);
+        }
         if let Some(largest) = largest {
             entry.track.observe_largest(largest);
         }
         entry.track.set_properties(properties);
+        let name = entry.name.clone();
+        if kind == Upstream::Subscribed && self.may_upload(key, &name) {
+            self.watch_upload(key, id, name.namespace);
+        }
+        self.serve_waiting(now, id);
+    }
+
+    /// The relay makes the track of an upload from now on, unless somebody publishes it.
+    pub(super) fn feed_by_upload(&mut self, now: Instant, id: TrackId, upload: RequestKey) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if entry.upstreams.is_empty() {
+            entry.made_by = Some(upload);
+            self.serve_waiting(now, id);
+        }
+    }
+
+    /// The track has a publisher: who waited for one is served.
+    fn serve_waiting(&mut self, now: Instant, id: TrackId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.orphaned_until = None;
+        entry.is_ending = false;
         let waiting = std::mem::take(&mut entry.waiting);
         for (viewer, waiting) in waiting {
             self.serve_viewer(now, id, viewer, &waiting.parameters);
@@ -379,11 +409,17 @@ impl Relay {
     /// A publisher is gone without a word, or its subscription was cut.
     pub(super) fn upstream_lost(&mut self, now: Instant, key: RequestKey) {
         let Some(id) = self.detach(key) else { return };
+        self.lose_upload(now, key);
         self.orphan(now, id);
     }
 
     /// A publisher ended the track.
     pub(super) fn upstream_done(&mut self, now: Instant, key: RequestKey, code: PublishDoneCode) {
+        if code == PublishDoneCode::TRACK_ENDED {
+            self.finish_upload(now, key);
+        } else {
+            self.lose_upload(now, key);
+        }
         let Some(id) = self.detach(key) else { return };
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
@@ -405,11 +441,11 @@ impl Relay {
     }
 
     /// The last publisher of a track is gone: its viewers wait for another.
-    fn orphan(&mut self, now: Instant, id: TrackId) {
+    pub(super) fn orphan(&mut self, now: Instant, id: TrackId) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        if !entry.upstreams.is_empty() {
+        if !entry.upstreams.is_empty() || entry.made_by.is_some() {
             return;
         }
         entry.track.abandon_open(now, &mut self.sessions);
@@ -423,7 +459,7 @@ impl Relay {
         }
     }
 
-    fn end_track(
+    pub(super) fn end_track(
         &mut self,
         now: Instant,
         id: TrackId,
@@ -476,7 +512,7 @@ impl Relay {
         let Some(id) = self.upstreams.get(&key).copied() else {
             return;
         };
-        let Some(entry) = self.entries.get_mut(&id) else {
+        let Some(object) = self.take_uploaded(now, key, object) else {
             return;
         };
         let info = SubgroupInfo {
@@ -485,7 +521,25 @@ impl Relay {
             end_of_group: header.end_of_group,
             first_object: header.first_object,
         };
-        let (group, size) = (object.group, object.payload.len() as u64);
+        let size = object.payload.len() as u64;
+        if self.publish_object(now, id, info, object) == Inserted::New {
+            self.metrics.objects_received += 1;
+            self.metrics.bytes_received += size;
+        }
+    }
+
+    /// Puts an object into a track and keeps the retained groups of all within their budget.
+    pub(super) fn publish_object(
+        &mut self,
+        now: Instant,
+        id: TrackId,
+        info: SubgroupInfo,
+        object: Object,
+    ) -> Inserted {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Inserted::Stale;
+        };
+        let group = object.group;
         let before = (
             entry.track.cache().bytes(),
             entry.track.cache().newest_group(),
@@ -496,26 +550,26 @@ impl Relay {
             .cache_bytes
             .saturating_sub(before.0)
             .saturating_add(after);
-        if inserted == Inserted::New {
-            self.metrics.objects_received += 1;
-            self.metrics.bytes_received += size;
-            if before.1.is_none_or(|newest| group > newest) {
-                self.ages.insert((now, id, group));
-            }
+        if inserted == Inserted::New && before.1.is_none_or(|newest| group > newest) {
+            self.ages.insert((now, id, group));
         }
         self.evict();
+        inserted
     }
 
-    pub(super) fn take_datagram(&mut self, key: RequestKey, object: &Object) {
-        let Some(id) = self.upstreams.get(&key) else {
+    pub(super) fn take_datagram(&mut self, now: Instant, key: RequestKey, object: Object) {
+        let Some(id) = self.upstreams.get(&key).copied() else {
             return;
         };
-        let Some(entry) = self.entries.get_mut(id) else {
+        let Some(object) = self.take_uploaded(now, key, object) else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         self.metrics.objects_received += 1;
         self.metrics.bytes_received += object.payload.len() as u64;
-        entry.track.publish_datagram(&mut self.sessions, object);
+        entry.track.publish_datagram(&mut self.sessions, &object);
     }
 
     pub(super) fn take_subgroup_end(
@@ -526,6 +580,10 @@ impl Relay {
         subgroup: Option<u64>,
         end: StreamEnd,
     ) {
+        let is_whole = end == StreamEnd::Finished;
+        if self.take_uploaded_end(now, key, (group, subgroup), is_whole) {
+            return;
+        }
         let (Some(id), Some(subgroup)) = (self.upstreams.get(&key), subgroup) else {
             return;
         };
@@ -614,19 +672,26 @@ impl Relay {
             }
         }
         if is_idle {
-            self.give_up_idle(id);
+            self.give_up_idle(now, id);
         }
         self.remove_if_unused(id);
         self.arm_track(id);
     }
 
     /// No viewer is left: ends our upstream subscriptions and forgets what they brought.
-    fn give_up_idle(&mut self, id: TrackId) {
+    fn give_up_idle(&mut self, now: Instant, id: TrackId) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         entry.idle_until = None;
         if entry.has_viewers() {
+            return;
+        }
+        if let Some(upload) = entry.made_by {
+            // With the last viewer of what is made of it, the upload may have lost its last.
+            if let Some(broadcast) = self.uploaded_track(upload) {
+                self.give_up_idle(now, broadcast);
+            }
             return;
         }
         let ours: Vec<RequestKey> = entry
@@ -636,8 +701,11 @@ impl Relay {
             .map(|(key, _)| *key)
             .collect();
         for key in ours {
-            self.detach(key);
-            self.cancel(key);
+            if !self.has_viewers_of_made(key) {
+                self.detach(key);
+                self.cancel(key, StreamCode::CANCELLED);
+                self.lose_upload(now, key);
+            }
         }
         self.remove_if_unused(id);
     }
@@ -647,7 +715,7 @@ impl Relay {
         let Some(entry) = self.entries.get(&id) else {
             return;
         };
-        if !entry.upstreams.is_empty() || entry.has_viewers() {
+        if entry.is_fed() || !entry.upstreams.is_empty() || entry.has_viewers() {
             return;
         }
         let Some(entry) = self.entries.remove(&id) else {

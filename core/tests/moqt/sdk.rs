@@ -1,0 +1,826 @@
+//! SDK publishers and SDK viewers: one muxed track, `broadcast`, in a stream that has them all.
+
+use crate::house::{House, INPUT, Peer, Watcher, session_config, token, track_name};
+use crate::net::Node;
+use bytes::Bytes;
+use mainstem_core::catalog::{Catalog, Kind};
+use mainstem_core::cmaf::{self, Init, Reader};
+use mainstem_core::moqt::error::{PublishDoneCode, StreamCode};
+use mainstem_core::moqt::name::{FullTrackName, RequestId, TrackAlias};
+use mainstem_core::moqt::object::{Object, SubgroupHeader, SubgroupId};
+use mainstem_core::moqt::relay::{Config, Event};
+use mainstem_core::moqt::session::Event as SessionEvent;
+use mainstem_core::moqt::subscriber;
+use mainstem_core::transport::StreamId;
+use mainstem_core::viewer::{self, Selection, Viewer};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+const DRAFTS: [&str; 2] = ["moqt-18", "moqt-22"];
+const FIXTURES: [&str; 5] = [
+    "h264_aac.mp4",
+    "h264_aac_signed.mp4",
+    "h264_opus.mp4",
+    "hevc_opus.mp4",
+    "av1.mp4",
+];
+
+fn media(name: &str) -> Bytes {
+    let path = format!("{}/tests/media/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(path).unwrap().into()
+}
+
+/// A file's boxes of the first level, one by one.
+fn boxes(file: &Bytes) -> Vec<Bytes> {
+    let (mut rest, mut boxes) = (file.clone(), Vec::new());
+    while !rest.is_empty() {
+        let size = u32::from_be_bytes(rest[..4].try_into().unwrap());
+        boxes.push(rest.split_to(usize::try_from(size).unwrap()));
+    }
+    boxes
+}
+
+fn kind_of(piece: &Bytes) -> &[u8] {
+    &piece[4..8]
+}
+
+/// A file as chunks: `ftyp moov`, then everything of each `moof mdat`.
+fn segments(file: &Bytes) -> Vec<Bytes> {
+    let mut segments: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut is_whole = false;
+    for piece in boxes(file) {
+        if is_whole {
+            segments.push(Vec::new());
+        }
+        segments.last_mut().unwrap().extend_from_slice(&piece);
+        is_whole = matches!(kind_of(&piece), b"moov" | b"mdat");
+    }
+    segments.into_iter().map(Bytes::from).collect()
+}
+
+/// How a publisher cuts what it writes into groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    OneGroup,
+    GroupPerWrite,
+    /// As SDKs describe it: the first write is of priority 0, the later ones of priority 1.
+    ByPriority,
+}
+
+const CUTS: [Cut; 3] = [Cut::OneGroup, Cut::GroupPerWrite, Cut::ByPriority];
+
+/// An SDK publisher of `publish/lv_1` `broadcast`.
+struct Upload {
+    peer: Peer,
+    request: RequestId,
+    cut: Cut,
+    writes: u64,
+    stream: Option<StreamId>,
+}
+
+impl Upload {
+    fn new(house: &mut House, draft: &str, cut: Cut) -> Self {
+        let peer = house.publisher(draft);
+        let request = peer.publish(&track_name("publish/lv_1", "broadcast"));
+        house.net.settle();
+        assert!(peer.is_accepted(request));
+        Self::of(peer, request, cut)
+    }
+
+    fn of(peer: Peer, request: RequestId, cut: Cut) -> Self {
+        Self {
+            peer,
+            request,
+            cut,
+            writes: 0,
+            stream: None,
+        }
+    }
+
+    fn write(&mut self, house: &mut House, bytes: &Bytes) {
+        self.write_only(bytes);
+        house.net.settle();
+    }
+
+    fn write_only(&mut self, bytes: &Bytes) {
+        let write = self.writes;
+        self.writes += 1;
+        let (place, is_new, fin) = match self.cut {
+            Cut::OneGroup => ((0, 0, write), write == 0, false),
+            Cut::GroupPerWrite => ((write, 0, 0), true, true),
+            Cut::ByPriority => ((0, write.min(1), write), write < 2, write == 0),
+        };
+        if is_new {
+            let priority = u8::try_from(place.1).unwrap();
+            self.stream = Some(open(&self.peer, self.request, place.0, place.1, priority));
+        }
+        self.send(self.stream.unwrap(), place, bytes, fin);
+    }
+
+    fn send(&self, stream: StreamId, place: (u64, u64, u64), bytes: &Bytes, fin: bool) {
+        let object = Object {
+            group: place.0,
+            subgroup: Some(place.1),
+            object: place.2,
+            payload: bytes.clone().into(),
+            ..Object::default()
+        };
+        self.peer
+            .act(|session| session.send_object(stream, &object, fin, false))
+            .unwrap();
+    }
+
+    fn end(&self, house: &mut House) {
+        self.peer
+            .act(|session| {
+                if self.cut != Cut::GroupPerWrite {
+                    session.finish_stream(self.stream.unwrap()).unwrap();
+                }
+                session.publish_done(self.request, PublishDoneCode::TRACK_ENDED, "finished")
+            })
+            .unwrap();
+        house.net.settle();
+    }
+}
+
+fn open(peer: &Peer, request: RequestId, group: u64, subgroup: u64, priority: u8) -> StreamId {
+    let header = SubgroupHeader {
+        track_alias: TrackAlias(0),
+        group,
+        subgroup: match subgroup {
+            0 => SubgroupId::Zero,
+            other => SubgroupId::Explicit(other),
+        },
+        priority: Some(priority),
+        has_properties: false,
+        end_of_group: false,
+        first_object: true,
+    };
+    peer.act(|session| session.open_subgroup(request, header, 0))
+        .unwrap()
+}
+
+/// Samples of each track: decode time and bytes.
+type Samples = BTreeMap<u32, Vec<(u64, Bytes)>>;
+
+fn take_samples(reader: &mut Reader, bytes: Bytes, samples: &mut Samples) -> Option<Arc<Init>> {
+    reader.push(bytes).unwrap();
+    let mut found = None;
+    while let Some(event) = reader.poll().unwrap() {
+        match event {
+            cmaf::Event::Init(init) => found = Some(init),
+            cmaf::Event::Fragment(fragment) => {
+                for track in &fragment.tracks {
+                    let mut time = track.base_decode_time;
+                    for sample in &track.samples {
+                        let bytes = fragment.sample_payload(sample).to_bytes();
+                        samples
+                            .entry(track.track_id)
+                            .or_default()
+                            .push((time, bytes));
+                        time += u64::from(sample.duration);
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+fn samples_of(file: &Bytes) -> (Arc<Init>, Samples) {
+    let mut samples = Samples::new();
+    let mut reader = Reader::new(cmaf::Limits::default());
+    let init = take_samples(&mut reader, file.clone(), &mut samples);
+    (init.unwrap(), samples)
+}
+
+/// What an SDK viewer has received, by group.
+fn groups(watcher: &Watcher) -> BTreeMap<u64, Vec<Bytes>> {
+    let mut groups: BTreeMap<u64, Vec<Bytes>> = BTreeMap::new();
+    for event in &watcher.node.borrow().events {
+        if let subscriber::Event::Object { object, .. } = event {
+            let group = groups.entry(object.group).or_default();
+            assert_eq!(
+                object.object,
+                group.len() as u64,
+                "objects are numbered from 0"
+            );
+            group.push(object.payload.to_bytes());
+        }
+    }
+    groups
+}
+
+/// Checks that every group is a file of its own, and gathers the samples of all.
+fn check_broadcast(watcher: &Watcher, init: &Init) -> Samples {
+    let mut samples = Samples::new();
+    for (group, objects) in groups(watcher) {
+        assert_eq!(
+            objects[0], init.raw,
+            "group {group} begins with the init segment"
+        );
+        let mut reader = Reader::new(cmaf::Limits::default());
+        for (index, object) in objects.into_iter().enumerate() {
+            take_samples(&mut reader, object, &mut samples);
+            assert!(
+                reader.is_at_boundary(),
+                "object {index} of group {group} is whole"
+            );
+        }
+    }
+    samples
+}
+
+/// A viewer by catalog.
+struct CatalogViewer(Rc<RefCell<Node<Viewer>>>);
+
+impl CatalogViewer {
+    fn new(house: &mut House, draft: &str) -> Self {
+        let namespace = track_name("playback/lv_1", "x").namespace;
+        let viewer = Viewer::new(session_config(), namespace, Selection::All);
+        let (id, node) = house.net.add(viewer);
+        let path = format!("/playback/{INPUT}?tok={}", token("k1", INPUT, 3600));
+        house.net.connect(id, house.relay_id, draft, &path);
+        Self(node)
+    }
+
+    fn catalogs(&self) -> Vec<Catalog> {
+        let node = self.0.borrow();
+        let catalogs = node.events.iter().filter_map(|event| match event {
+            viewer::Event::Catalog(catalog) => Some(catalog.clone()),
+            _ => None,
+        });
+        catalogs.collect()
+    }
+
+    /// The samples of all tracks by the ids of the upload, read by the catalog's init segments.
+    fn samples(&self) -> Samples {
+        let limits = cmaf::Limits::default();
+        let mut readers: BTreeMap<String, Reader> = BTreeMap::new();
+        let mut samples = Samples::new();
+        for event in &self.0.borrow().events {
+            match event {
+                viewer::Event::Catalog(catalog) => {
+                    for track in &catalog.tracks {
+                        let init = Init::parse(track.init.clone().unwrap(), &limits).unwrap();
+                        assert_eq!(init.tracks.len(), 1);
+                        let reader = Reader::with_init(Arc::new(init), limits);
+                        readers.insert(track.name.clone(), reader);
+                    }
+                }
+                viewer::Event::Chunk(chunk) => {
+                    let reader = readers.get_mut(&chunk.track).unwrap();
+                    take_samples(reader, chunk.payload.to_bytes(), &mut samples);
+                }
+                _ => {}
+            }
+        }
+        samples
+    }
+
+    fn has(&self, wanted: impl Fn(&viewer::Event) -> bool) -> bool {
+        self.0.borrow().events.iter().any(wanted)
+    }
+}
+
+fn broadcast() -> FullTrackName {
+    track_name("playback/lv_1", "broadcast")
+}
+
+fn metrics(house: &House) -> mainstem_core::moqt::relay::Metrics {
+    house.relay.borrow().app.metrics()
+}
+
+#[test]
+fn box_per_write_upload_reaches_sdk_and_catalog_viewers_whole() {
+    for fixture in FIXTURES {
+        let file = media(fixture);
+        let (init, expected) = samples_of(&file);
+        for (index, cut) in CUTS.into_iter().enumerate() {
+            let mut house = House::new();
+            let mut upload = Upload::new(&mut house, DRAFTS[index % 2], cut);
+            let sdk = house.good_viewer(DRAFTS[(index + 1) % 2], &broadcast());
+            let by_catalog = CatalogViewer::new(&mut house, DRAFTS[index % 2]);
+            assert!(sdk.is_accepted(), "before the first byte is here");
+            for piece in boxes(&file) {
+                upload.write(&mut house, &piece);
+            }
+            assert_eq!(check_broadcast(&sdk, &init), expected, "{fixture} {cut:?}");
+            assert_eq!(by_catalog.samples(), expected, "{fixture} {cut:?}");
+            assert_eq!(groups(&sdk).len(), 2, "a group per key frame: {fixture}");
+            let catalog = by_catalog.catalogs().remove(0);
+            assert!(catalog.live);
+            assert_eq!(catalog.tracks.len(), init.tracks.len());
+            assert_eq!(catalog.first_video().unwrap().name, "video/64p");
+            let metrics = metrics(&house);
+            assert_eq!(metrics.upstream_subscriptions, 1, "one upload");
+            assert_eq!(metrics.objects_received, boxes(&file).len() as u64);
+            assert_eq!(metrics.bytes_received, file.len() as u64);
+            assert_eq!(metrics.tracks, 3 + init.tracks.len());
+            assert!(
+                metrics.cache_bytes > file.len(),
+                "what is made counts to the budget"
+            );
+        }
+    }
+}
+
+#[test]
+fn uploads_in_any_pieces_make_the_same_stream() {
+    let file = media("h264_aac_signed.mp4");
+    let (init, expected) = samples_of(&file);
+    let whole = vec![file.clone()];
+    let mut init_and_rest = segments(&file);
+    let blob = init_and_rest.split_off(1).concat();
+    init_and_rest.push(blob.into());
+    let odd: Vec<Bytes> = file.chunks(777).map(Bytes::copy_from_slice).collect();
+    for pieces in [segments(&file), whole, init_and_rest, odd] {
+        for cut in CUTS {
+            let mut house = House::new();
+            let mut upload = Upload::new(&mut house, "moqt-22", cut);
+            let sdk = house.good_viewer("moqt-18", &broadcast());
+            for piece in &pieces {
+                upload.write(&mut house, piece);
+            }
+            assert_eq!(
+                check_broadcast(&sdk, &init),
+                expected,
+                "{} pieces, {cut:?}",
+                pieces.len()
+            );
+            assert_eq!(groups(&sdk).len(), 2);
+        }
+    }
+}
+
+#[test]
+fn late_viewers_start_at_the_newest_key_frame() {
+    let file = media("h264_opus.mp4");
+    let (init, expected) = samples_of(&file);
+    for cut in CUTS {
+        let mut house = House::new();
+        let mut upload = Upload::new(&mut house, "moqt-18", cut);
+        for piece in boxes(&file) {
+            upload.write(&mut house, &piece);
+        }
+        let sdk = house.good_viewer("moqt-22", &broadcast());
+        let by_catalog = CatalogViewer::new(&mut house, "moqt-18");
+        assert_eq!(groups(&sdk).len(), 1);
+        let video = init
+            .tracks
+            .iter()
+            .find(|t| t.kind() == cmaf::Kind::Video)
+            .unwrap()
+            .id;
+        for seen in [check_broadcast(&sdk, &init), by_catalog.samples()] {
+            let (all, late) = (&expected[&video], &seen[&video]);
+            assert_eq!(late[..], all[all.len() - 25..], "the last second: {cut:?}");
+        }
+        assert!(
+            !by_catalog.samples()[&(3 - video)].is_empty(),
+            "and its sound"
+        );
+    }
+}
+
+#[test]
+fn upload_sent_before_the_stream_key_was_checked_is_whole() {
+    let file = media("h264_aac.mp4");
+    let (init, expected) = samples_of(&file);
+    let mut house = House::new();
+    let peer = house.peer("moqt-22", "/publish/lv_1?sk=good");
+    let request = peer.publish(&track_name("publish/lv_1", "broadcast"));
+    let mut upload = Upload::of(peer, request, Cut::GroupPerWrite);
+    for piece in boxes(&file) {
+        upload.write(&mut house, &piece);
+    }
+    assert_eq!(metrics(&house).tracks, 0);
+    house.answer(|_| Ok(crate::house::good_reply()));
+    let sdk = house.good_viewer("moqt-22", &broadcast());
+    let seen = check_broadcast(&sdk, &init);
+    assert_eq!(seen[&1].last(), expected[&1].last());
+}
+
+#[test]
+fn publisher_that_comes_back_continues_above_its_old_groups() {
+    let file = media("h264_aac_signed.mp4");
+    let (init, expected) = samples_of(&file);
+    for pause in [Duration::from_secs(3), Duration::from_mins(1)] {
+        let mut house = House::new();
+        let mut upload = Upload::new(&mut house, "moqt-22", Cut::OneGroup);
+        let sdk = house.good_viewer("moqt-22", &broadcast());
+        let by_catalog = CatalogViewer::new(&mut house, "moqt-22");
+        for piece in boxes(&file) {
+            upload.write(&mut house, &piece);
+        }
+        let before = groups(&sdk);
+        house.net.cut(upload.peer.id, upload.peer.session);
+        house.net.advance(pause);
+        let is_gone = pause > Duration::from_secs(10);
+        assert_eq!(sdk.ended().is_some(), is_gone);
+        assert_eq!(metrics(&house).upstream_subscriptions, 0);
+        if is_gone {
+            assert_eq!(metrics(&house).tracks, 0, "nothing is left");
+        }
+        let mut upload = Upload::new(&mut house, "moqt-18", Cut::GroupPerWrite);
+        let again = house.good_viewer("moqt-22", &broadcast());
+        for piece in boxes(&file) {
+            upload.write(&mut house, &piece);
+        }
+        let after = groups(if is_gone { &again } else { &sdk });
+        let newest = *before.last_key_value().unwrap().0;
+        let later: Vec<u64> = after.into_keys().filter(|group| *group > newest).collect();
+        assert_eq!(later.len(), 2, "{newest} {later:?}");
+        if !is_gone {
+            let all = check_broadcast(&sdk, &init);
+            assert_eq!(
+                all[&1].len(),
+                2 * expected[&1].len(),
+                "one subscription saw both"
+            );
+            // The viewer waits for groups between the old numbers and the new.
+            house.net.advance(Duration::from_secs(2));
+            assert_eq!(by_catalog.samples()[&1].len(), 2 * expected[&1].len());
+        }
+    }
+}
+
+#[test]
+fn newest_upload_takes_over_from_one_that_hangs() {
+    let file = media("h264_aac_signed.mp4");
+    let (init, expected) = samples_of(&file);
+    let mut house = House::new();
+    let mut old = Upload::new(&mut house, "moqt-22", Cut::OneGroup);
+    let sdk = house.good_viewer("moqt-22", &broadcast());
+    let pieces = boxes(&file);
+    for piece in &pieces[..5] {
+        old.write(&mut house, piece);
+    }
+    let mut new = Upload::new(&mut house, "moqt-18", Cut::OneGroup);
+    let was_cancelled = |event: &SessionEvent| matches!(event, SessionEvent::Cancelled { .. });
+    assert!(old.peer.has(was_cancelled), "the older one is told");
+    assert_eq!(old.peer.closed(), None);
+    for piece in &pieces {
+        new.write(&mut house, piece);
+    }
+    let whole = check_broadcast(&sdk, &init);
+    assert!(whole[&1].ends_with(&expected[&1]));
+    assert_eq!(metrics(&house).upstream_subscriptions, 1);
+}
+
+#[test]
+fn upload_that_ends_ends_all_that_was_made_of_it() {
+    for cut in CUTS {
+        let file = media("h264_opus.mp4");
+        let (init, expected) = samples_of(&file);
+        let mut house = House::new();
+        let mut upload = Upload::new(&mut house, "moqt-22", cut);
+        let sdk = house.good_viewer("moqt-18", &broadcast());
+        let by_catalog = CatalogViewer::new(&mut house, "moqt-22");
+        for piece in boxes(&file) {
+            upload.write(&mut house, &piece);
+        }
+        upload.end(&mut house);
+        house.net.advance(Duration::from_secs(1));
+        assert_eq!(check_broadcast(&sdk, &init), expected);
+        assert_eq!(sdk.ended().unwrap(), "the track has ended");
+        assert!(by_catalog.has(|event| matches!(event, viewer::Event::TrackEnded { .. })));
+        assert!(!by_catalog.catalogs().last().unwrap().live, "{cut:?}");
+        let metrics = metrics(&house);
+        assert_eq!((metrics.tracks, metrics.downstream_subscriptions), (0, 0));
+        assert_eq!(metrics.cache_bytes, 0);
+    }
+}
+
+#[test]
+fn malformed_upload_ends_its_request_and_disturbs_nobody() {
+    let good = media("h264_opus.mp4");
+    let pieces = boxes(&good);
+    let (moof, mdat) = (&pieces[2], &pieces[3]);
+    let head = |size: u32, kind: &[u8]| Bytes::from([&size.to_be_bytes()[..], kind].concat());
+    let cases: [(&str, Vec<Bytes>); 5] = [
+        ("progressive", vec![media("progressive.mp4")]),
+        ("init segment", vec![moof.clone(), mdat.clone()]),
+        (
+            "in pairs",
+            vec![pieces[0].clone(), pieces[1].clone(), mdat.clone()],
+        ),
+        (
+            "at most",
+            vec![pieces[0].clone(), head(0x7fff_ffff, b"moov")],
+        ),
+        ("less than its header", vec![head(3, b"ftyp")]),
+    ];
+    for (words, upload_pieces) in cases {
+        for cut in CUTS {
+            let mut house = House::new();
+            let mut bad = Upload::new(&mut house, "moqt-22", cut);
+            let other = house.peer("moqt-22", "/publish/lv_2?sk=good");
+            house.answer(|_| {
+                let namespace = "stream/org_1/lv_2".to_owned();
+                let input = "lv_2".to_owned();
+                Ok(mainstem_core::resolve::ResolveReply {
+                    namespace,
+                    input,
+                    ..crate::house::good_reply()
+                })
+            });
+            let request = other.publish(&track_name("publish/lv_2", "broadcast"));
+            let mut other = Upload::of(other, request, Cut::OneGroup);
+            for piece in &upload_pieces {
+                bad.write_only(piece);
+            }
+            house.net.settle();
+            house.net.advance(Duration::from_secs(2));
+            let code = bad.peer.find(|event| match event {
+                SessionEvent::Cancelled { code, .. } => Some(*code),
+                _ => None,
+            });
+            assert_eq!(
+                code,
+                Some(Some(StreamCode::MALFORMED_TRACK)),
+                "{words} {cut:?}"
+            );
+            assert_eq!(bad.peer.closed(), None, "the session goes on");
+            let told = house
+                .relay
+                .borrow()
+                .events
+                .iter()
+                .find_map(|event| match event {
+                    Event::Malformed { reason, .. } => Some(reason.clone()),
+                    _ => None,
+                });
+            let told = told.unwrap();
+            assert!(told.contains(words), "{told}");
+            for piece in &pieces {
+                other.write(&mut house, piece);
+            }
+            assert_eq!(other.peer.closed(), None);
+            assert_eq!(metrics(&house).upstream_subscriptions, 1);
+            // And the publisher may do better in the same session.
+            let request = bad.peer.publish(&track_name("publish/lv_1", "broadcast"));
+            house.net.settle();
+            assert!(bad.peer.is_accepted(request));
+            let mut better = Upload::of(bad.peer, request, Cut::OneGroup);
+            for piece in &pieces {
+                better.write(&mut house, piece);
+            }
+            let sdk = house.good_viewer("moqt-22", &broadcast());
+            assert_eq!(groups(&sdk).len(), 1);
+        }
+    }
+}
+
+#[test]
+fn groups_that_arrive_out_of_order_are_put_in_order() {
+    let file = media("h264_aac_signed.mp4");
+    let (init, expected) = samples_of(&file);
+    let pieces = boxes(&file);
+    for (numbers, skip) in [(1, 0), (7, 0), (1, 4), (1000, 2)] {
+        let mut house = House::new();
+        let upload = Upload::new(&mut house, "moqt-22", Cut::GroupPerWrite);
+        let sdk = house.good_viewer("moqt-22", &broadcast());
+        // Neighbours change places, as streams do when packets are lost.
+        let mut order: Vec<usize> = (0..pieces.len()).collect();
+        for pair in order[skip..].chunks_mut(2) {
+            pair.reverse();
+        }
+        for index in order {
+            let group = 5 + index as u64 * numbers;
+            let stream = open(&upload.peer, upload.request, group, 0, 0);
+            upload.send(stream, (group, 0, 0), &pieces[index], true);
+            house.net.settle();
+            house.net.advance(Duration::from_millis(40));
+        }
+        house.net.advance(Duration::from_secs(5));
+        if numbers == 1 {
+            assert_eq!(check_broadcast(&sdk, &init), expected, "from {skip}");
+        } else {
+            // Numbers that do not follow cannot tell what is missing; what comes out is whole.
+            let seen = check_broadcast(&sdk, &init);
+            assert!(seen.values().all(|track| track.len() <= 100));
+        }
+        assert_eq!(upload.peer.closed(), None);
+    }
+}
+
+/// Uploads a file by boxes, a group each, of which those of `lost` never arrive.
+fn upload_without(house: &mut House, file: &Bytes, lost: &[usize]) -> Upload {
+    let upload = Upload::new(house, "moqt-22", Cut::GroupPerWrite);
+    for (index, piece) in boxes(file).iter().enumerate() {
+        if !lost.contains(&index) {
+            let group = index as u64;
+            let stream = open(&upload.peer, upload.request, group, 0, 0);
+            upload.send(stream, (group, 0, 0), piece, true);
+            house.net.settle();
+        }
+    }
+    upload
+}
+
+#[test]
+fn group_that_is_lost_costs_one_key_frame_interval() {
+    let file = media("h264_aac_signed.mp4");
+    let (init, expected) = samples_of(&file);
+    for (index, piece) in boxes(&file).iter().enumerate().skip(2) {
+        let (mut house, is_first) = (House::new(), index < 4);
+        let sdk = house.patient_viewer("moqt-22", &broadcast());
+        let upload = upload_without(&mut house, &file, &[index]);
+        house.net.advance(Duration::from_secs(2));
+        assert_eq!(upload.peer.closed(), None);
+        let late = CatalogViewer::new(&mut house, "moqt-22");
+        if matches!(kind_of(piece), b"moof" | b"mdat") {
+            let kept = if is_first { 25..50 } else { 0..25 };
+            let seen = check_broadcast(&sdk, &init);
+            assert_eq!(
+                seen[&1][..],
+                expected[&1][kept.clone()],
+                "without box {index}"
+            );
+            let seen = late.samples();
+            assert_eq!(
+                seen.get(&1).map(|track| &track[..]),
+                Some(&expected[&1][kept])
+            );
+        }
+    }
+}
+
+#[test]
+fn loss_in_an_upload_with_file_offsets_ends_its_request() {
+    let file = media("h264_opus.mp4");
+    let mut house = House::new();
+    let upload = upload_without(&mut house, &file, &[7]);
+    house.net.advance(Duration::from_secs(2));
+    let is_cancelled = |event: &SessionEvent| {
+        matches!(event, SessionEvent::Cancelled { code, .. }
+            if *code == Some(StreamCode::MALFORMED_TRACK))
+    };
+    assert!(upload.peer.has(is_cancelled));
+    let is_told = |event: &Event| matches!(event, Event::Malformed { reason, .. } if reason.contains("are missing"));
+    assert!(house.relay.borrow().events.iter().any(is_told));
+}
+
+#[test]
+fn changed_init_segment_changes_catalog_and_tracks() {
+    let (first, second) = (media("h264_aac_signed.mp4"), media("hevc_opus.mp4"));
+    let mut house = House::new();
+    let mut upload = Upload::new(&mut house, "moqt-22", Cut::OneGroup);
+    let by_catalog = CatalogViewer::new(&mut house, "moqt-22");
+    for file in [&first, &second] {
+        for piece in boxes(file) {
+            upload.write(&mut house, &piece);
+        }
+    }
+    let codecs: Vec<Vec<String>> = by_catalog
+        .catalogs()
+        .iter()
+        .map(|catalog| catalog.tracks.iter().map(|t| t.codec.clone()).collect())
+        .collect();
+    assert_eq!(codecs.len(), 2, "{codecs:?}");
+    assert!(
+        codecs[0][0].starts_with("avc1") && codecs[1][0].starts_with("hvc1"),
+        "{codecs:?}"
+    );
+    assert_eq!(codecs[1][1], "opus");
+    // The same init segment again changes nothing.
+    for piece in boxes(&second) {
+        upload.write(&mut house, &piece);
+    }
+    assert_eq!(by_catalog.catalogs().len(), 2);
+}
+
+#[test]
+fn sound_alone_makes_a_group_a_second() {
+    let file = media("flac.mp4");
+    let (init, expected) = samples_of(&file);
+    let mut house = House::new();
+    let mut upload = Upload::new(&mut house, "moqt-22", Cut::GroupPerWrite);
+    let sdk = house.good_viewer("moqt-22", &broadcast());
+    let by_catalog = CatalogViewer::new(&mut house, "moqt-22");
+    for piece in boxes(&file) {
+        upload.write(&mut house, &piece);
+    }
+    assert_eq!(check_broadcast(&sdk, &init), expected);
+    assert_eq!(by_catalog.samples(), expected);
+    assert_eq!(groups(&sdk).len(), 1);
+    assert_eq!(by_catalog.catalogs()[0].tracks[0].kind, Kind::Audio);
+}
+
+#[test]
+fn regular_broadcast_of_an_announced_namespace_passes_untouched() {
+    let file = media("h264_aac_signed.mp4");
+    let segments = segments(&file);
+    for namespace in ["publish/lv_1", "stream/org_1/lv_1"] {
+        let mut house = House::new();
+        let peer = house.publisher("moqt-22");
+        peer.announce(namespace);
+        house.net.settle();
+        let sdk = house.good_viewer("moqt-18", &broadcast());
+        let (request, asked) = peer.asked().remove(0);
+        assert_eq!(
+            asked,
+            track_name(namespace, "broadcast"),
+            "by the name that it announced"
+        );
+        peer.act(|s| s.accept_subscribe(request, <_>::default(), <_>::default()))
+            .unwrap();
+        house.net.settle();
+        let upload = Upload::of(peer, request, Cut::OneGroup);
+        for group in [40, 41] {
+            let stream = open(&upload.peer, request, group, 0, 9);
+            upload.send(stream, (group, 0, 0), &segments[0], false);
+            upload.send(stream, (group, 0, 1), &segments[1], true);
+            house.net.settle();
+        }
+        let seen = groups(&sdk);
+        assert_eq!(seen[&40], segments[..2]);
+        assert_eq!(seen[&41], segments[..2]);
+        assert_eq!(metrics(&house).tracks, 1, "nothing is made of it");
+    }
+}
+
+#[test]
+fn irregular_broadcast_of_an_announced_namespace_is_made_regular() {
+    let file = media("h264_aac_signed.mp4");
+    let (init, expected) = samples_of(&file);
+    let mut house = House::new();
+    let peer = house.publisher("moqt-18");
+    peer.announce("publish/lv_1");
+    house.net.settle();
+    let sdk = house.good_viewer("moqt-22", &broadcast());
+    let (request, _) = peer.asked().remove(0);
+    peer.act(|s| s.accept_subscribe(request, <_>::default(), <_>::default()))
+        .unwrap();
+    house.net.settle();
+    let mut upload = Upload::of(peer, request, Cut::OneGroup);
+    let pieces = boxes(&file);
+    upload.write(&mut house, &pieces[0]);
+    let by_catalog = CatalogViewer::new(&mut house, "moqt-22");
+    for piece in &pieces[1..] {
+        upload.write(&mut house, piece);
+    }
+    assert_eq!(check_broadcast(&sdk, &init), expected);
+    assert_eq!(by_catalog.samples(), expected);
+    assert_eq!(
+        upload.peer.asked().len(),
+        1,
+        "one upstream subscription feeds all"
+    );
+    // It lasts as long as anybody watches anything that is made of it.
+    house.net.cut(sdk.id, sdk.session);
+    house.net.advance(Duration::from_secs(5));
+    assert_eq!(metrics(&house).upstream_subscriptions, 1);
+    by_catalog.0.borrow_mut().app.close("done");
+    house.net.settle();
+    house.net.advance(Duration::from_secs(5));
+    let metrics = metrics(&house);
+    assert_eq!((metrics.upstream_subscriptions, metrics.tracks), (0, 0));
+}
+
+#[test]
+fn catalog_that_the_publisher_has_stands_before_a_made_one() {
+    let file = media("h264_aac_signed.mp4");
+    let mut house = House::new();
+    let peer = house.publisher("moqt-22");
+    let catalog = peer.publish(&track_name("publish/lv_1", "catalog"));
+    let request = peer.publish(&track_name("publish/lv_1", "broadcast"));
+    house.net.settle();
+    let mut upload = Upload::of(peer, request, Cut::OneGroup);
+    let own = Bytes::from_static(b"its own");
+    let stream = open(&upload.peer, catalog, 3, 0, 0);
+    upload.send(stream, (3, 0, 0), &own, true);
+    for piece in boxes(&file) {
+        upload.write(&mut house, &piece);
+    }
+    let watcher = house.good_viewer("moqt-22", &track_name("playback/lv_1", "catalog"));
+    assert_eq!(groups(&watcher).into_values().collect::<Vec<_>>(), [[own]]);
+}
+
+#[test]
+fn what_uploads_retain_stays_within_the_budget() {
+    let file = media("h264_aac_signed.mp4");
+    let mut house = House::with(Config {
+        cache_bytes_max: 40_000,
+        ..Config::default()
+    });
+    let mut upload = Upload::new(&mut house, "moqt-22", Cut::GroupPerWrite);
+    for _ in 0..20 {
+        for piece in boxes(&file) {
+            upload.write(&mut house, &piece);
+        }
+        assert!(
+            metrics(&house).cache_bytes < 60_000,
+            "{:?}",
+            metrics(&house)
+        );
+    }
+    house.net.cut(upload.peer.id, upload.peer.session);
+    house.net.advance(Duration::from_secs(11));
+    let metrics = metrics(&house);
+    assert_eq!((metrics.tracks, metrics.cache_bytes), (0, 0));
+}
