@@ -19,6 +19,19 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 
+/// So many cases, or `PROPTEST_CASES`; a failure is printed and not written down.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    // The default reads the environment.
+    let default = ProptestConfig::default();
+    let is_asked = default.cases != 256;
+    ProptestConfig {
+        cases: if is_asked { default.cases } else { cases },
+        failure_persistence: None,
+        max_shrink_iters: 500,
+        ..default
+    }
+}
+
 /// Message parameters by draft, message and type: transcribed from the drafts, not from the codec.
 pub(crate) const fn allowed(draft: Draft, kind: MessageKind) -> &'static [u64] {
     use MessageKind as M;
@@ -367,7 +380,10 @@ fn fetch(draft: Draft) -> BoxedStrategy<Fetch> {
             end_object: objects.map(|objects| start.object + objects),
         }
     });
-    let open = location().prop_map(|start| Filter::Absolute { start }.canonical());
+    let open = location().prop_map(|start| {
+        let start = Location::new(start.group >> 3, start.object);
+        Filter::Absolute { start }.canonical()
+    });
     let standalone =
         (inline, prop_oneof![range, open, Just(Filter::None)]).prop_map(|(mut fetch, filter)| {
             fetch.parameters.filter = Some(filter);

@@ -110,7 +110,10 @@ pub(crate) fn stream() -> impl Strategy<Value = Stream> {
 }
 
 /// What the reader says of a stream that arrives in these pieces.
-fn read(limits: Limits, pieces: &[Bytes]) -> (Vec<SubgroupEvent>, Result<(), DataFault>) {
+pub(crate) fn read(
+    limits: Limits,
+    pieces: &[Bytes],
+) -> (Vec<SubgroupEvent>, Result<(), DataFault>) {
     let mut reader = SubgroupReader::new(limits);
     let mut events = Vec::new();
     for piece in pieces {
@@ -165,7 +168,7 @@ pub(crate) fn datagram_object() -> impl Strategy<Value = Object> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(crate::arbitrary::cases(300))]
 
     #[test]
     fn subgroup_streams_are_read_as_written_however_they_are_cut(

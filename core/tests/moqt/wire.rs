@@ -60,7 +60,7 @@ pub(crate) fn cut(bytes: &Bytes, lengths: &[usize]) -> Vec<Bytes> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(crate::arbitrary::cases(400))]
 
     #[test]
     fn every_message_is_read_back_at_every_draft((draft, role, message) in any_message()) {

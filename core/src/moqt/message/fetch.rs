@@ -145,9 +145,9 @@ fn decode_typed(reader: &mut Reader<'_>) -> Result<(FetchTarget, Option<Filter>)
 
 /// Start, and end one past the last object, as 18 writes them.
 fn locations_18(draft: Draft, filter: Filter) -> Result<(Location, Location), EncodeError> {
-    match filter {
-        Filter::None => Ok((Location::ZERO, OPEN_END_18)),
-        Filter::Absolute { start } => Ok((start, OPEN_END_18)),
+    let (start, end) = match filter {
+        Filter::None => (Location::ZERO, OPEN_END_18),
+        Filter::Absolute { start } => (start, OPEN_END_18),
         Filter::AbsoluteRange {
             start,
             end_group,
@@ -155,13 +155,22 @@ fn locations_18(draft: Draft, filter: Filter) -> Result<(Location, Location), En
         } => {
             let past = end_object.map_or(Some(0), |object| object.checked_add(1));
             let past = past.ok_or(EncodeError::Invalid("no object is past 2^64 - 1"))?;
-            Ok((start, Location::new(end_group, past)))
+            (start, Location::new(end_group, past))
         }
         Filter::NextGroup | Filter::NextObject | Filter::RelativeStart { .. } => {
             let what = "a fetch from a place relative to the largest object";
-            Err(EncodeError::NotExpressible { draft, what })
+            return Err(EncodeError::NotExpressible { draft, what });
         }
+    };
+    let is_whole_group = end.object == 0;
+    let is_backwards =
+        end.group < start.group || (end.group == start.group && !is_whole_group && end <= start);
+    if is_backwards {
+        return Err(EncodeError::Invalid(
+            "a fetch must not end before it starts",
+        ));
     }
+    Ok((start, end))
 }
 
 /// FETCH_OK (0x18): the fetch is granted.
