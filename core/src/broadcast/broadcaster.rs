@@ -35,7 +35,8 @@ pub struct Config {
     pub linger: Duration,
     /// Length of a group of audio when no key frame ends it: without video.
     pub audio_group: Duration,
-    /// The same, with video.
+    /// The same, with video. Longer than any reasonable distance of key frames: a group of audio
+    /// alone leaves a hole in the numbers of the video's groups, which viewers wait for.
     pub audio_group_beside_video: Duration,
     /// Names that a broadcast may use up in its life; changed init segments take new ones.
     pub names_max: usize,
@@ -56,7 +57,7 @@ impl Default for Config {
             track,
             linger: Duration::from_secs(10),
             audio_group: Duration::from_secs(1),
-            audio_group_beside_video: Duration::from_secs(5),
+            audio_group_beside_video: Duration::from_mins(1),
             names_max: 64,
         }
     }

@@ -171,7 +171,10 @@ fn sound_without_picture_has_a_group_each_second() {
 
 #[test]
 fn picture_that_stands_still_does_not_hold_up_the_sound() {
-    let mut world = World::new();
+    let mut world = World::with(broadcast::Config {
+        audio_group_beside_video: Duration::from_secs(5),
+        ..broadcast::Config::default()
+    });
     world.feed(both());
     let viewer = world.watch("audio");
     world.feed([video(0, true)]);
