@@ -16,4 +16,5 @@ mod payload;
 mod relay;
 mod sdk;
 mod tokens;
+mod upload;
 mod wire;

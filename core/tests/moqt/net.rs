@@ -65,6 +65,8 @@ pub(crate) struct Net {
     /// Ends that take nothing from their peer for now.
     stalled: BTreeSet<End>,
     in_flight: BTreeMap<End, VecDeque<Flight>>,
+    /// Streams that an end wants no more of: nothing of them is delivered to it.
+    stopped: BTreeSet<(End, StreamId)>,
     random: u64,
 }
 
@@ -83,6 +85,7 @@ impl Net {
             next_session: 0,
             stalled: BTreeSet::new(),
             in_flight: BTreeMap::new(),
+            stopped: BTreeSet::new(),
             random: seed | 1,
         }
     }
@@ -245,6 +248,7 @@ impl Net {
                 stream,
                 code,
             } => {
+                self.stopped.insert(((node, session), stream));
                 let event = StreamEvent::Stopped(code);
                 (session, Flight::Stream(flip(stream), event, None))
             }
@@ -321,6 +325,16 @@ impl Net {
         let moved = !flights.is_empty();
         let (node, session) = end;
         for flight in flights {
+            // A host does its machine's work before it hands it anything more.
+            for output in self.nodes[node.0].outputs() {
+                self.take(node, output);
+            }
+            if let Flight::Stream(stream, event, None) = &flight
+                && !matches!(event, StreamEvent::Stopped(_))
+                && self.stopped.contains(&(end, *stream))
+            {
+                continue;
+            }
             match flight {
                 Flight::Stream(stream, event, written) => {
                     if let Some(written) = written {

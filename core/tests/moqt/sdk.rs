@@ -1,22 +1,18 @@
 //! SDK publishers and SDK viewers: one muxed track, `broadcast`, in a stream that has them all.
 
-use crate::house::{House, INPUT, Peer, Watcher, session_config, token, track_name};
-use crate::net::Node;
+use crate::house::{House, track_name};
+use crate::upload::{
+    CUTS, CatalogViewer, Cut, Upload, boxes, check_broadcast, groups, kind_of, media, open,
+    samples_of, segments,
+};
 use bytes::Bytes;
-use mainstem_core::catalog::{Catalog, Kind};
-use mainstem_core::cmaf::{self, Init, Reader};
-use mainstem_core::moqt::error::{PublishDoneCode, StreamCode};
-use mainstem_core::moqt::name::{FullTrackName, RequestId, TrackAlias};
-use mainstem_core::moqt::object::{Object, SubgroupHeader, SubgroupId};
+use mainstem_core::catalog::Kind;
+use mainstem_core::cmaf;
+use mainstem_core::moqt::error::StreamCode;
+use mainstem_core::moqt::name::FullTrackName;
 use mainstem_core::moqt::relay::{Config, Event};
 use mainstem_core::moqt::session::Event as SessionEvent;
-use mainstem_core::moqt::subscriber;
-use mainstem_core::transport::StreamId;
-use mainstem_core::viewer::{self, Selection, Viewer};
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
-use std::sync::Arc;
+use mainstem_core::viewer;
 use std::time::Duration;
 
 const DRAFTS: [&str; 2] = ["moqt-18", "moqt-22"];
@@ -27,264 +23,6 @@ const FIXTURES: [&str; 5] = [
     "hevc_opus.mp4",
     "av1.mp4",
 ];
-
-fn media(name: &str) -> Bytes {
-    let path = format!("{}/tests/media/{name}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read(path).unwrap().into()
-}
-
-/// A file's boxes of the first level, one by one.
-fn boxes(file: &Bytes) -> Vec<Bytes> {
-    let (mut rest, mut boxes) = (file.clone(), Vec::new());
-    while !rest.is_empty() {
-        let size = u32::from_be_bytes(rest[..4].try_into().unwrap());
-        boxes.push(rest.split_to(usize::try_from(size).unwrap()));
-    }
-    boxes
-}
-
-fn kind_of(piece: &Bytes) -> &[u8] {
-    &piece[4..8]
-}
-
-/// A file as chunks: `ftyp moov`, then everything of each `moof mdat`.
-fn segments(file: &Bytes) -> Vec<Bytes> {
-    let mut segments: Vec<Vec<u8>> = vec![Vec::new()];
-    let mut is_whole = false;
-    for piece in boxes(file) {
-        if is_whole {
-            segments.push(Vec::new());
-        }
-        segments.last_mut().unwrap().extend_from_slice(&piece);
-        is_whole = matches!(kind_of(&piece), b"moov" | b"mdat");
-    }
-    segments.into_iter().map(Bytes::from).collect()
-}
-
-/// How a publisher cuts what it writes into groups.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cut {
-    OneGroup,
-    GroupPerWrite,
-    /// As SDKs describe it: the first write is of priority 0, the later ones of priority 1.
-    ByPriority,
-}
-
-const CUTS: [Cut; 3] = [Cut::OneGroup, Cut::GroupPerWrite, Cut::ByPriority];
-
-/// An SDK publisher of `publish/lv_1` `broadcast`.
-struct Upload {
-    peer: Peer,
-    request: RequestId,
-    cut: Cut,
-    writes: u64,
-    stream: Option<StreamId>,
-}
-
-impl Upload {
-    fn new(house: &mut House, draft: &str, cut: Cut) -> Self {
-        let peer = house.publisher(draft);
-        let request = peer.publish(&track_name("publish/lv_1", "broadcast"));
-        house.net.settle();
-        assert!(peer.is_accepted(request));
-        Self::of(peer, request, cut)
-    }
-
-    fn of(peer: Peer, request: RequestId, cut: Cut) -> Self {
-        Self {
-            peer,
-            request,
-            cut,
-            writes: 0,
-            stream: None,
-        }
-    }
-
-    fn write(&mut self, house: &mut House, bytes: &Bytes) {
-        self.write_only(bytes);
-        house.net.settle();
-    }
-
-    fn write_only(&mut self, bytes: &Bytes) {
-        let write = self.writes;
-        self.writes += 1;
-        let (place, is_new, fin) = match self.cut {
-            Cut::OneGroup => ((0, 0, write), write == 0, false),
-            Cut::GroupPerWrite => ((write, 0, 0), true, true),
-            Cut::ByPriority => ((0, write.min(1), write), write < 2, write == 0),
-        };
-        if is_new {
-            let priority = u8::try_from(place.1).unwrap();
-            self.stream = Some(open(&self.peer, self.request, place.0, place.1, priority));
-        }
-        self.send(self.stream.unwrap(), place, bytes, fin);
-    }
-
-    fn send(&self, stream: StreamId, place: (u64, u64, u64), bytes: &Bytes, fin: bool) {
-        let object = Object {
-            group: place.0,
-            subgroup: Some(place.1),
-            object: place.2,
-            payload: bytes.clone().into(),
-            ..Object::default()
-        };
-        self.peer
-            .act(|session| session.send_object(stream, &object, fin, false))
-            .unwrap();
-    }
-
-    fn end(&self, house: &mut House) {
-        self.peer
-            .act(|session| {
-                if self.cut != Cut::GroupPerWrite {
-                    session.finish_stream(self.stream.unwrap()).unwrap();
-                }
-                session.publish_done(self.request, PublishDoneCode::TRACK_ENDED, "finished")
-            })
-            .unwrap();
-        house.net.settle();
-    }
-}
-
-fn open(peer: &Peer, request: RequestId, group: u64, subgroup: u64, priority: u8) -> StreamId {
-    let header = SubgroupHeader {
-        track_alias: TrackAlias(0),
-        group,
-        subgroup: match subgroup {
-            0 => SubgroupId::Zero,
-            other => SubgroupId::Explicit(other),
-        },
-        priority: Some(priority),
-        has_properties: false,
-        end_of_group: false,
-        first_object: true,
-    };
-    peer.act(|session| session.open_subgroup(request, header, 0))
-        .unwrap()
-}
-
-/// Samples of each track: decode time and bytes.
-type Samples = BTreeMap<u32, Vec<(u64, Bytes)>>;
-
-fn take_samples(reader: &mut Reader, bytes: Bytes, samples: &mut Samples) -> Option<Arc<Init>> {
-    reader.push(bytes).unwrap();
-    let mut found = None;
-    while let Some(event) = reader.poll().unwrap() {
-        match event {
-            cmaf::Event::Init(init) => found = Some(init),
-            cmaf::Event::Fragment(fragment) => {
-                for track in &fragment.tracks {
-                    let mut time = track.base_decode_time;
-                    for sample in &track.samples {
-                        let bytes = fragment.sample_payload(sample).to_bytes();
-                        samples
-                            .entry(track.track_id)
-                            .or_default()
-                            .push((time, bytes));
-                        time += u64::from(sample.duration);
-                    }
-                }
-            }
-        }
-    }
-    found
-}
-
-fn samples_of(file: &Bytes) -> (Arc<Init>, Samples) {
-    let mut samples = Samples::new();
-    let mut reader = Reader::new(cmaf::Limits::default());
-    let init = take_samples(&mut reader, file.clone(), &mut samples);
-    (init.unwrap(), samples)
-}
-
-/// What an SDK viewer has received, by group.
-fn groups(watcher: &Watcher) -> BTreeMap<u64, Vec<Bytes>> {
-    let mut groups: BTreeMap<u64, Vec<Bytes>> = BTreeMap::new();
-    for event in &watcher.node.borrow().events {
-        if let subscriber::Event::Object { object, .. } = event {
-            let group = groups.entry(object.group).or_default();
-            assert_eq!(
-                object.object,
-                group.len() as u64,
-                "objects are numbered from 0"
-            );
-            group.push(object.payload.to_bytes());
-        }
-    }
-    groups
-}
-
-/// Checks that every group is a file of its own, and gathers the samples of all.
-fn check_broadcast(watcher: &Watcher, init: &Init) -> Samples {
-    let mut samples = Samples::new();
-    for (group, objects) in groups(watcher) {
-        assert_eq!(
-            objects[0], init.raw,
-            "group {group} begins with the init segment"
-        );
-        let mut reader = Reader::new(cmaf::Limits::default());
-        for (index, object) in objects.into_iter().enumerate() {
-            take_samples(&mut reader, object, &mut samples);
-            assert!(
-                reader.is_at_boundary(),
-                "object {index} of group {group} is whole"
-            );
-        }
-    }
-    samples
-}
-
-/// A viewer by catalog.
-struct CatalogViewer(Rc<RefCell<Node<Viewer>>>);
-
-impl CatalogViewer {
-    fn new(house: &mut House, draft: &str) -> Self {
-        let namespace = track_name("playback/lv_1", "x").namespace;
-        let viewer = Viewer::new(session_config(), namespace, Selection::All);
-        let (id, node) = house.net.add(viewer);
-        let path = format!("/playback/{INPUT}?tok={}", token("k1", INPUT, 3600));
-        house.net.connect(id, house.relay_id, draft, &path);
-        Self(node)
-    }
-
-    fn catalogs(&self) -> Vec<Catalog> {
-        let node = self.0.borrow();
-        let catalogs = node.events.iter().filter_map(|event| match event {
-            viewer::Event::Catalog(catalog) => Some(catalog.clone()),
-            _ => None,
-        });
-        catalogs.collect()
-    }
-
-    /// The samples of all tracks by the ids of the upload, read by the catalog's init segments.
-    fn samples(&self) -> Samples {
-        let limits = cmaf::Limits::default();
-        let mut readers: BTreeMap<String, Reader> = BTreeMap::new();
-        let mut samples = Samples::new();
-        for event in &self.0.borrow().events {
-            match event {
-                viewer::Event::Catalog(catalog) => {
-                    for track in &catalog.tracks {
-                        let init = Init::parse(track.init.clone().unwrap(), &limits).unwrap();
-                        assert_eq!(init.tracks.len(), 1);
-                        let reader = Reader::with_init(Arc::new(init), limits);
-                        readers.insert(track.name.clone(), reader);
-                    }
-                }
-                viewer::Event::Chunk(chunk) => {
-                    let reader = readers.get_mut(&chunk.track).unwrap();
-                    take_samples(reader, chunk.payload.to_bytes(), &mut samples);
-                }
-                _ => {}
-            }
-        }
-        samples
-    }
-
-    fn has(&self, wanted: impl Fn(&viewer::Event) -> bool) -> bool {
-        self.0.borrow().events.iter().any(wanted)
-    }
-}
 
 fn broadcast() -> FullTrackName {
     track_name("playback/lv_1", "broadcast")
@@ -687,6 +425,14 @@ fn changed_init_segment_changes_catalog_and_tracks() {
         "{codecs:?}"
     );
     assert_eq!(codecs[1][1], "opus");
+    let names: Vec<Vec<String>> = by_catalog
+        .catalogs()
+        .iter()
+        .map(|catalog| catalog.tracks.iter().map(|t| t.name.clone()).collect())
+        .collect();
+    // Other codecs, other names: nobody's decoder is fed what it was not set up for.
+    assert_eq!(names, [["video/64p", "audio"], ["video/64p-2", "audio-2"]]);
+    assert_eq!(metrics(&house).tracks, 5, "the old ones are gone");
     // The same init segment again changes nothing.
     for piece in boxes(&second) {
         upload.write(&mut house, &piece);
@@ -823,4 +569,60 @@ fn what_uploads_retain_stays_within_the_budget() {
     house.net.advance(Duration::from_secs(11));
     let metrics = metrics(&house);
     assert_eq!((metrics.tracks, metrics.cache_bytes), (0, 0));
+}
+
+#[test]
+fn mutated_uploads_harm_nobody() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test reads how much of it is wanted"
+    )]
+    let runs = std::env::var("MAINSTEM_UPLOAD_MUTATIONS");
+    let runs: u64 = runs.ok().and_then(|runs| runs.parse().ok()).unwrap_or(150);
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut draw = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % below as u64).unwrap()
+    };
+    let mut house = House::new();
+    let mut refused = 0;
+    for run in 0..runs {
+        let fixture = ["h264_aac_signed.mp4", "hevc_opus.mp4"][draw(2)];
+        let mut upload = Upload::new(&mut house, "moqt-22", CUTS[draw(3)]);
+        let sdk = house.good_viewer("moqt-22", &broadcast());
+        let mut pieces = boxes(&media(fixture));
+        for _ in 0..=draw(4) {
+            let index = draw(pieces.len());
+            let mut bytes = pieces[index].to_vec();
+            // Mostly in the heads and tables, which is where it matters.
+            let at = draw(bytes.len().min(600));
+            match draw(4) {
+                0 => bytes[at] = 0xff,
+                1 => bytes[at] ^= 1 << draw(8),
+                2 => bytes.truncate(at),
+                _ => pieces.swap(index, 2),
+            }
+            pieces[index] = bytes.into();
+        }
+        for piece in pieces {
+            upload.write_only(&piece);
+        }
+        house.net.settle();
+        house.net.advance(Duration::from_secs(2));
+        assert_eq!(upload.peer.closed(), None, "run {run}");
+        let was_cancelled = |event: &SessionEvent| matches!(event, SessionEvent::Cancelled { .. });
+        refused += u64::from(upload.peer.has(was_cancelled));
+        assert_eq!(sdk.closed(), None);
+        house.net.cut(upload.peer.id, upload.peer.session);
+        house.net.cut(sdk.id, sdk.session);
+        house.net.advance(Duration::from_secs(3));
+    }
+    assert!(refused > runs / 4, "{refused} of {runs} were refused");
+    let metrics = metrics(&house);
+    assert_eq!(
+        (metrics.tracks, metrics.cache_bytes, metrics.sessions),
+        (0, 0, 0)
+    );
 }

@@ -20,6 +20,7 @@
 mod access;
 mod admission;
 mod expiry;
+mod objects;
 mod prefixes;
 mod requests;
 pub mod sdk;

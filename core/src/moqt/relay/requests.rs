@@ -327,6 +327,7 @@ impl Relay {
     /// A request was given up by the peer, or ended here.
     pub(super) fn request_over(&mut self, now: Instant, key: RequestKey) {
         self.keyless.remove(&key);
+        self.keyless.remove(&key);
         self.namespace_over(key);
         self.leave_track(now, key);
         self.upstream_lost(now, key);
@@ -346,6 +347,7 @@ impl Relay {
                 .map(|(key, _)| *key),
         );
         keys.extend(self.watched.range(of_session.clone()).map(|(key, _)| *key));
+        keys.extend(self.keyless.range(of_session.clone()).map(|(key, _)| *key));
         keys.extend(
             self.downstreams
                 .range(of_session.clone())

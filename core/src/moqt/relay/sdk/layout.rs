@@ -5,7 +5,7 @@
 //! | video of known height | `video/<height>p` |
 //! | video of unknown height | `video` |
 //! | audio | `audio` |
-//! | a further one of the same name | the name and `-<track id>` |
+//! | one whose name is taken, or was that of another init segment until now | the name and `-2`, `-3` ... |
 //!
 //! Tracks that are neither video nor audio stay in `broadcast` only. Source: seed document 003.
 
@@ -27,20 +27,26 @@ pub(super) struct Rendition {
     entry: catalog::Track,
 }
 
-/// The renditions of an upload, in the order of its init segment.
-pub(super) fn renditions(init: &Init) -> Vec<Rendition> {
+/// The renditions of an upload, in the order of its init segment. A track that changed since
+/// `before` gets another name, so that no viewer feeds a decoder that was set up for others.
+pub(super) fn renditions(init: &Init, before: &[Rendition]) -> Vec<Rendition> {
     let mut renditions: Vec<Rendition> = Vec::new();
     for track in &init.tracks {
         let Some(base) = base_name(track) else {
             continue;
         };
-        let is_taken = renditions.iter().any(|other| other.entry.name == base);
-        let name = if is_taken {
-            format!("{base}-{}", track.id)
-        } else {
-            base
-        };
         let Some(own) = init.single_track(track.id) else {
+            continue;
+        };
+        let is_free = |name: &String| {
+            let is_other = |it: &Rendition| it.entry.name == *name;
+            let is_changed =
+                |it: &Rendition| is_other(it) && it.entry.init.as_ref() != Some(&own.raw);
+            !renditions.iter().any(is_other) && !before.iter().any(is_changed)
+        };
+        // Each name that is not free is one of those, so one of so many is.
+        let further = (2..=renditions.len() + before.len() + 2).map(|n| format!("{base}-{n}"));
+        let Some(name) = std::iter::once(base.clone()).chain(further).find(is_free) else {
             continue;
         };
         renditions.push(Rendition {

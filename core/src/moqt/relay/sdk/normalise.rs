@@ -38,11 +38,12 @@ pub(super) const AUDIO_GROUP: Duration = Duration::from_secs(1);
 /// Longest chunk that is left whole when a fragment is parted by track.
 const CHUNK_MAX: Duration = Duration::from_secs(10);
 
-/// Publisher priorities: lower goes first. The catalog is what all else waits for, and sound is
-/// missed more than pictures.
-const CATALOG_PRIORITY: u8 = 0;
+/// Publisher priorities, those of our own publishers: lower goes first. The catalog is what all else
+/// waits for, sound is missed more than pictures, and who watches `broadcast` watches nothing else.
+const CATALOG_PRIORITY: u8 = 16;
 const AUDIO_PRIORITY: u8 = 64;
 const VIDEO_PRIORITY: u8 = 128;
+const BROADCAST_PRIORITY: u8 = 192;
 
 /// Bounds of one upload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -198,7 +199,7 @@ impl Normaliser {
             is_seeking: true,
             is_placed: false,
             layout: None,
-            broadcast: Lane::new(name(layout::BROADCAST_TRACK), AUDIO_PRIORITY, above),
+            broadcast: Lane::new(name(layout::BROADCAST_TRACK), BROADCAST_PRIORITY, above),
             catalogs: catalogs.map(|track| Lane::new(name(track), CATALOG_PRIORITY, above)),
             count: 0,
             group_time: 0,
@@ -331,10 +332,11 @@ impl Normaliser {
         }
         self.end_all(End::Finished);
         self.is_seeking = true;
-        let renditions = layout::renditions(&init);
+        let before = self.layout.as_ref().map(|layout| &layout.renditions[..]);
+        let renditions = layout::renditions(&init, before.unwrap_or_default());
         // A track of the same name goes on above its old groups.
-        let before = self.layout.iter().flat_map(|layout| &layout.lanes);
-        let newest = before.fold(self.broadcast.group, |newest, lane| newest.max(lane.group));
+        let lanes = self.layout.iter().flat_map(|layout| &layout.lanes);
+        let newest = lanes.fold(self.broadcast.group, |newest, lane| newest.max(lane.group));
         let lanes: Vec<Lane> = renditions
             .iter()
             .map(|rendition| {

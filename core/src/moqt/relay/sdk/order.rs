@@ -20,7 +20,6 @@
 use super::shape;
 use crate::payload::Payload;
 use crate::time::Instant;
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -138,8 +137,13 @@ impl Order {
             self.take_late();
             return;
         }
-        let is_known = self.groups.contains_key(&arrival.group);
-        if !is_known && self.groups.len() > self.limits.objects_max {
+        let known = self.groups.get(&arrival.group);
+        if known.is_some_and(|group| group.held.contains_key(&arrival.object)) {
+            // The same object twice is the first one.
+            return;
+        }
+        let is_empty = arrival.payload.is_none();
+        if is_empty && known.is_none() && self.groups.len() > self.limits.objects_max {
             // Groups that only say that they are over.
             return;
         }
@@ -153,12 +157,9 @@ impl Order {
         }
         group.open.extend(arrival.subgroup);
         if let Some(payload) = arrival.payload {
-            // The same object twice is the first one.
-            if let Entry::Vacant(place) = group.held.entry(arrival.object) {
-                self.objects += 1;
-                self.bytes = self.bytes.saturating_add(payload.len());
-                place.insert((carrier, payload));
-            }
+            self.objects += 1;
+            self.bytes = self.bytes.saturating_add(payload.len());
+            group.held.insert(arrival.object, (carrier, payload));
         }
         self.advance(now);
     }
@@ -356,5 +357,210 @@ impl Order {
         self.last_carrier = Some(carrier);
         self.steps.push_back(Step::Object(payload));
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    const FILE: &str = "\0\0\0\x18ftyp";
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    fn arrival(group: u64, subgroup: u64, object: u64, text: &str) -> Arrival {
+        Arrival {
+            group,
+            object,
+            subgroup: Some(subgroup),
+            ends_group: false,
+            payload: Some(Bytes::copy_from_slice(text.as_bytes()).into()),
+        }
+    }
+
+    /// What came out: payloads, and `!` for a gap.
+    fn out(order: &mut Order) -> String {
+        let mut out = String::new();
+        while let Some(step) = order.poll() {
+            match step {
+                Step::Gap => out.push('!'),
+                Step::Object(payload) => {
+                    let bytes = payload.to_bytes();
+                    let is_file = &bytes[..] == FILE.as_bytes();
+                    out.push_str(if is_file {
+                        "F"
+                    } else {
+                        std::str::from_utf8(&bytes).unwrap()
+                    });
+                }
+            }
+        }
+        out
+    }
+
+    /// Writes `F`, `b`, `c` ... as a publisher does that puts each where `place` says.
+    fn written(count: u64, place: impl Fn(u64) -> (u64, u64, u64)) -> Vec<Arrival> {
+        let text = |index: u64| match index {
+            0 => FILE.to_owned(),
+            _ => char::from(b'a' + u8::try_from(index % 26).unwrap()).to_string(),
+        };
+        let arrive = |index| {
+            let (group, subgroup, object) = place(index);
+            arrival(group, subgroup, object, &text(index))
+        };
+        (0..count).map(arrive).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn any_order_of_arrival_gives_the_order_of_the_upload(
+            keys in prop::collection::vec(any::<u32>(), 20),
+            count in 1u64..20,
+            is_grouped in any::<bool>(),
+        ) {
+            let arrivals = written(count, |index| {
+                if is_grouped {
+                    (7 + index, 0, 0)
+                } else {
+                    (7, index, index)
+                }
+            });
+            let mut expected = Order::new(Limits::default());
+            for arrival in &arrivals {
+                expected.push(at(0), arrival.clone());
+            }
+            let mut order = Order::new(Limits::default());
+            let mut shuffled: Vec<_> = keys.iter().zip(&arrivals).collect();
+            shuffled.sort_by_key(|(key, _)| **key);
+            for (_, arrival) in shuffled {
+                order.push(at(1), arrival.clone());
+                order.end(at(1), arrival.group, arrival.subgroup.unwrap(), true);
+                // Late ends change nothing, nor does what came already.
+                order.push(at(1), arrival.clone());
+            }
+            let seen = out(&mut order);
+            if is_grouped {
+                // A group is left at its end: neighbours may only be late, not left out.
+                prop_assert_eq!(seen.len() as u64, count);
+            }
+            prop_assert!(!seen.contains('!'));
+            expected.finish();
+            prop_assert_eq!(seen, out(&mut expected).replace('!', ""));
+        }
+    }
+
+    #[test]
+    fn missing_group_is_awaited_and_then_a_gap() {
+        let mut order = Order::new(Limits::default());
+        for arrival in written(5, |index| (index, 0, 0)) {
+            if arrival.group != 3 {
+                order.push(at(0), arrival.clone());
+                order.end(at(0), arrival.group, 0, true);
+            }
+        }
+        assert_eq!(out(&mut order), "Fbc");
+        order.handle_timeout(at(999));
+        assert_eq!(out(&mut order), "");
+        assert_eq!(order.next_timeout(), Some(at(1000)));
+        order.handle_timeout(at(1000));
+        assert_eq!(out(&mut order), "!e");
+        assert_eq!(order.next_timeout(), None);
+    }
+
+    #[test]
+    fn publisher_that_skips_numbers_is_awaited_once() {
+        let mut order = Order::new(Limits::default());
+        let mut seen = Vec::new();
+        for (index, arrival) in written(5, |index| (index * 10, 0, 0))
+            .into_iter()
+            .enumerate()
+        {
+            let now = at(index as u64 * 2000);
+            order.push(now, arrival.clone());
+            order.end(now, arrival.group, 0, true);
+            let at_once = out(&mut order);
+            order.handle_timeout(now + Duration::from_secs(1));
+            seen.push(format!("{at_once}/{}", out(&mut order)));
+        }
+        assert_eq!(seen, ["F/", "/b", "c/", "d/", "e/"]);
+    }
+
+    #[test]
+    fn publisher_that_leaves_streams_open_is_awaited_once() {
+        let mut order = Order::new(Limits::default());
+        let mut seen = Vec::new();
+        for (index, arrival) in written(5, |index| (index, 0, 0)).into_iter().enumerate() {
+            let now = at(index as u64 * 2000);
+            order.push(now, arrival);
+            let at_once = out(&mut order);
+            order.handle_timeout(now + Duration::from_secs(1));
+            seen.push(format!("{at_once}/{}", out(&mut order)));
+        }
+        assert_eq!(seen, ["F/", "/!b", "c/", "d/", "e/"]);
+        // Its trust ends when one was left too early.
+        order.push(at(9000), arrival(3, 0, 1, "late"));
+        assert_eq!(out(&mut order), "!");
+    }
+
+    #[test]
+    fn stream_that_is_reset_leaves_a_gap_before_the_next_group() {
+        let mut order = Order::new(Limits::default());
+        order.push(at(0), arrival(1, 0, 0, FILE));
+        order.end(at(0), 1, 0, false);
+        order.push(at(0), arrival(2, 0, 0, "b"));
+        assert_eq!(out(&mut order), "F!b");
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let limits = Limits {
+            objects_max: 3,
+            bytes_max: 10,
+            ..Limits::default()
+        };
+        let mut order = Order::new(limits);
+        order.push(at(0), arrival(0, 0, 0, FILE));
+        for group in 2..6 {
+            order.push(at(0), arrival(group, 0, 0, "x"));
+            order.end(at(0), group, 0, true);
+        }
+        assert_eq!(
+            out(&mut order),
+            "F!xxxx",
+            "three may wait, the fourth ends the patience"
+        );
+        order.push(at(0), arrival(9, 0, 0, "far too long"));
+        assert_eq!(out(&mut order), "!far too long");
+        // Groups that only say that they are over are bounded as well.
+        for group in 0..1000 {
+            order.push(
+                at(0),
+                Arrival {
+                    payload: None,
+                    ends_group: true,
+                    ..arrival(20 + 2 * group, 0, 0, "")
+                },
+            );
+        }
+        assert!(order.groups.len() <= limits.objects_max + 1);
+    }
+
+    #[test]
+    fn upload_without_a_beginning_is_given_after_the_wait() {
+        let mut order = Order::new(Limits::default());
+        order.push(at(0), arrival(4, 0, 0, "moof"));
+        assert_eq!(out(&mut order), "");
+        order.handle_timeout(at(1000));
+        assert_eq!(out(&mut order), "moof");
+        let mut order = Order::new(Limits::default());
+        order.push(at(0), arrival(4, 0, 3, "c"));
+        order.finish();
+        assert_eq!(out(&mut order), "!c");
     }
 }
