@@ -252,6 +252,12 @@ impl Peer {
         })
     }
 
+    /// Whether a request of the relay waits for an answer.
+    pub(crate) fn is_pending(&self, wanted: RequestId) -> bool {
+        let request = self.act(|session| session.request(wanted).cloned());
+        request.is_some_and(|request| !request.is_established())
+    }
+
     /// The tracks that the relay asked for, and how it asks for them.
     pub(crate) fn asked(&self) -> Vec<(RequestId, FullTrackName)> {
         let node = self.node.borrow();

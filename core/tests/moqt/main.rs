@@ -6,6 +6,7 @@
     reason = "a test's way of speaking"
 )]
 
+mod announced;
 mod arbitrary;
 mod faults;
 mod filter;

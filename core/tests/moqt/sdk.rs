@@ -15,7 +15,7 @@ use mainstem_core::moqt::session::Event as SessionEvent;
 use mainstem_core::viewer;
 use std::time::Duration;
 
-const DRAFTS: [&str; 2] = ["moqt-18", "moqt-22"];
+pub(crate) const DRAFTS: [&str; 2] = ["moqt-18", "moqt-22"];
 const FIXTURES: [&str; 5] = [
     "h264_aac.mp4",
     "h264_aac_signed.mp4",
@@ -24,11 +24,11 @@ const FIXTURES: [&str; 5] = [
     "av1.mp4",
 ];
 
-fn broadcast() -> FullTrackName {
+pub(crate) fn broadcast() -> FullTrackName {
     track_name("playback/lv_1", "broadcast")
 }
 
-fn metrics(house: &House) -> mainstem_core::moqt::relay::Metrics {
+pub(crate) fn metrics(house: &House) -> mainstem_core::moqt::relay::Metrics {
     house.relay.borrow().app.metrics()
 }
 
@@ -458,77 +458,6 @@ fn sound_alone_makes_a_group_a_second() {
 }
 
 #[test]
-fn regular_broadcast_of_an_announced_namespace_passes_untouched() {
-    let file = media("h264_aac_signed.mp4");
-    let segments = segments(&file);
-    for namespace in ["publish/lv_1", "stream/org_1/lv_1"] {
-        let mut house = House::new();
-        let peer = house.publisher("moqt-22");
-        peer.announce(namespace);
-        house.net.settle();
-        let sdk = house.good_viewer("moqt-18", &broadcast());
-        let (request, asked) = peer.asked().remove(0);
-        assert_eq!(
-            asked,
-            track_name(namespace, "broadcast"),
-            "by the name that it announced"
-        );
-        peer.act(|s| s.accept_subscribe(request, <_>::default(), <_>::default()))
-            .unwrap();
-        house.net.settle();
-        let upload = Upload::of(peer, request, Cut::OneGroup);
-        for group in [40, 41] {
-            let stream = open(&upload.peer, request, group, 0, 9);
-            upload.send(stream, (group, 0, 0), &segments[0], false);
-            upload.send(stream, (group, 0, 1), &segments[1], true);
-            house.net.settle();
-        }
-        let seen = groups(&sdk);
-        assert_eq!(seen[&40], segments[..2]);
-        assert_eq!(seen[&41], segments[..2]);
-        assert_eq!(metrics(&house).tracks, 1, "nothing is made of it");
-    }
-}
-
-#[test]
-fn irregular_broadcast_of_an_announced_namespace_is_made_regular() {
-    let file = media("h264_aac_signed.mp4");
-    let (init, expected) = samples_of(&file);
-    let mut house = House::new();
-    let peer = house.publisher("moqt-18");
-    peer.announce("publish/lv_1");
-    house.net.settle();
-    let sdk = house.good_viewer("moqt-22", &broadcast());
-    let (request, _) = peer.asked().remove(0);
-    peer.act(|s| s.accept_subscribe(request, <_>::default(), <_>::default()))
-        .unwrap();
-    house.net.settle();
-    let mut upload = Upload::of(peer, request, Cut::OneGroup);
-    let pieces = boxes(&file);
-    upload.write(&mut house, &pieces[0]);
-    let by_catalog = CatalogViewer::new(&mut house, "moqt-22");
-    for piece in &pieces[1..] {
-        upload.write(&mut house, piece);
-    }
-    assert_eq!(check_broadcast(&sdk, &init), expected);
-    assert_eq!(by_catalog.samples(), expected);
-    assert_eq!(
-        upload.peer.asked().len(),
-        1,
-        "one upstream subscription feeds all"
-    );
-    // It lasts as long as anybody watches anything that is made of it.
-    house.net.cut(sdk.id, sdk.session);
-    house.net.advance(Duration::from_secs(5));
-    assert_eq!(metrics(&house).upstream_subscriptions, 1);
-    by_catalog.0.borrow_mut().app.close("done");
-    house.net.settle();
-    house.net.advance(Duration::from_secs(5));
-    let metrics = metrics(&house);
-    assert_eq!((metrics.upstream_subscriptions, metrics.tracks), (0, 0));
-}
-
-#[test]
 fn catalog_that_the_publisher_has_stands_before_a_made_one() {
     let file = media("h264_aac_signed.mp4");
     let mut house = House::new();
@@ -586,9 +515,12 @@ fn mutated_uploads_harm_nobody() {
         random ^= random << 17;
         usize::try_from(random % below as u64).unwrap()
     };
-    let mut house = House::new();
-    let mut refused = 0;
+    let (mut house, mut refused) = (House::new(), 0);
     for run in 0..runs {
+        if run % 500 == 0 {
+            // The viewers' tokens do not last for ever.
+            house = House::new();
+        }
         let fixture = ["h264_aac_signed.mp4", "hevc_opus.mp4"][draw(2)];
         let mut upload = Upload::new(&mut house, "moqt-22", CUTS[draw(3)]);
         let sdk = house.good_viewer("moqt-22", &broadcast());
@@ -596,6 +528,9 @@ fn mutated_uploads_harm_nobody() {
         for _ in 0..=draw(4) {
             let index = draw(pieces.len());
             let mut bytes = pieces[index].to_vec();
+            if bytes.is_empty() {
+                continue;
+            }
             // Mostly in the heads and tables, which is where it matters.
             let at = draw(bytes.len().min(600));
             match draw(4) {

@@ -103,7 +103,7 @@ impl Relay {
             );
             return;
         };
-        let is_upload = self.may_upload(key, &name);
+        let is_upload = self.may_upload(key.0, &name);
         let Some(track) = self.track_of(name.clone()) else {
             self.refuse(key, RequestCode::EXCESSIVE_LOAD, "too many tracks");
             return;

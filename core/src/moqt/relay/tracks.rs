@@ -9,6 +9,7 @@ use crate::moqt::property::Properties;
 use crate::moqt::session::{Accepted, Sessions};
 use crate::moqt::track::{SubscriberKey, Track};
 use crate::time::Instant;
+use crate::transport::SessionId;
 use std::collections::BTreeMap;
 
 /// A track that the relay knows.
@@ -19,12 +20,14 @@ pub(super) struct Entry {
     upstreams: BTreeMap<RequestKey, Upstream>,
     /// The upload that feeds it, where it is a track of the relay's own making.
     pub(super) made_by: Option<RequestKey>,
+    /// It is to be read as an upload once its publisher agrees.
+    pub(super) is_wanted: bool,
     /// Viewers whose SUBSCRIBE waits for the upstream's answer, or for a publisher.
     waiting: BTreeMap<RequestKey, Waiting>,
     /// When the viewers of a lost publisher are let go.
     orphaned_until: Option<Instant>,
     /// When an upstream subscription without viewers is given up.
-    idle_until: Option<Instant>,
+    pub(super) idle_until: Option<Instant>,
     is_ending: bool,
 }
 
@@ -55,6 +58,12 @@ impl Entry {
         self.track.subscribers_len() > 0 || !self.waiting.is_empty()
     }
 
+    /// What a session feeds the track by, and whether it agreed to.
+    pub(super) fn upstream_of(&self, session: SessionId) -> Option<(RequestKey, bool)> {
+        let of_session = self.upstreams.iter().find(|(key, _)| key.0 == session);
+        of_session.map(|(key, upstream)| (*key, *upstream != Upstream::Pending))
+    }
+
     fn next_timeout(&self) -> Option<Instant> {
         let waiting = self.waiting.values().filter_map(|waiting| waiting.until);
         let track = self.track.next_timeout();
@@ -83,6 +92,7 @@ impl Relay {
             track: Track::new(Properties::default(), self.config.track),
             upstreams: BTreeMap::new(),
             made_by: None,
+            is_wanted: false,
             waiting: BTreeMap::new(),
             orphaned_until: None,
             idle_until: None,
@@ -251,7 +261,12 @@ impl Relay {
     }
 
     /// Asks a publisher that announced the track's namespace, in the publisher's own spelling.
-    fn ask_publisher(&mut self, id: TrackId, publisher: RequestKey, name: &FullTrackName) -> bool {
+    pub(super) fn ask_publisher(
+        &mut self,
+        id: TrackId,
+        publisher: RequestKey,
+        name: &FullTrackName,
+    ) -> bool {
         let Some(spelled) = self.announced.get(&publisher).and_then(|it| it.spell(name)) else {
             return false;
         };
@@ -352,7 +367,7 @@ impl Relay {
         }
         entry.track.set_properties(properties);
         let name = entry.name.clone();
-        if kind == Upstream::Subscribed && self.may_upload(key, &name) {
+        if kind == Upstream::Subscribed && self.may_upload(key.0, &name) {
             self.watch_upload(key, id, name.namespace);
         }
         self.serve_waiting(now, id);
@@ -390,7 +405,15 @@ impl Relay {
             return;
         };
         if entry.upstreams.is_empty() {
+            if self.ask_for_upload(now, key.0, id) {
+                return;
+            }
+            let Some(entry) = self.entries.get_mut(&id) else {
+                return;
+            };
+            let name = entry.name.clone();
             let waiting = std::mem::take(&mut entry.waiting);
+            self.refuse_catalogs(&name);
             for viewer in waiting.into_keys() {
                 self.downstreams.remove(&viewer);
                 self.subscription_expiry.remove(&viewer);
@@ -402,6 +425,36 @@ impl Relay {
             }
             self.orphan(now, id);
         }
+    }
+
+    /// The viewers of a track wait for it to be made, until then.
+    pub(super) fn wait_for_upload(&mut self, id: TrackId, until: Instant) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            for waiting in entry.waiting.values_mut() {
+                waiting.until.get_or_insert(until);
+            }
+        }
+        self.arm_track(id);
+    }
+
+    /// Nobody will make the track: the viewers who wait for it are let go.
+    pub(super) fn take_waiting_for_upload(&mut self, name: &FullTrackName) -> Vec<RequestKey> {
+        let Some(id) = self.names.get(name).copied() else {
+            return Vec::new();
+        };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Vec::new();
+        };
+        if !entry.upstreams.is_empty() {
+            return Vec::new();
+        }
+        let waiting: Vec<RequestKey> = std::mem::take(&mut entry.waiting).into_keys().collect();
+        for viewer in &waiting {
+            self.downstreams.remove(viewer);
+            self.subscription_expiry.remove(viewer);
+        }
+        self.remove_if_unused(id);
+        waiting
     }
 
     /// A publisher is gone without a word, or its subscription was cut.
@@ -500,7 +553,7 @@ impl Relay {
 
 /// Time.
 impl Relay {
-    fn arm_track(&mut self, id: TrackId) {
+    pub(super) fn arm_track(&mut self, id: TrackId) {
         if let Some(at) = self.entries.get(&id).and_then(Entry::next_timeout) {
             self.timers.insert((at, Timer::Track(id)));
         }

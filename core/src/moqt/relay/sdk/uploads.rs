@@ -14,6 +14,7 @@ use crate::moqt::relay::access::Grant;
 use crate::moqt::relay::tracks::Entry;
 use crate::moqt::relay::{Event, Relay, RequestKey, Timer, TrackId};
 use crate::time::Instant;
+use crate::transport::SessionId;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -21,18 +22,35 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(in super::super) struct Upload {
     /// The upload's own track.
-    broadcast: TrackId,
+    pub(super) broadcast: TrackId,
     namespace: TrackNamespace,
     /// `None` until its first object tells whether it is an upload at all.
     normaliser: Option<Normaliser>,
+    /// Somebody waits for what is to be made of it, whatever its form.
+    pub(super) is_wanted: bool,
+    /// It is regular: its own track passes untouched, and the others are made beside it.
+    pub(super) passes: bool,
     /// The tracks made of it, `broadcast` left out.
     made: BTreeMap<TrackName, TrackId>,
 }
 
+impl Upload {
+    pub(super) fn new(broadcast: TrackId, namespace: TrackNamespace) -> Self {
+        Self {
+            broadcast,
+            namespace,
+            normaliser: None,
+            is_wanted: false,
+            passes: false,
+            made: BTreeMap::new(),
+        }
+    }
+}
+
 impl Relay {
     /// Whether a track of this publisher is what SDKs upload.
-    pub(in super::super) fn may_upload(&self, key: RequestKey, name: &FullTrackName) -> bool {
-        let grant = self.peers.get(&key.0).map(|peer| &peer.grant);
+    pub(in super::super) fn may_upload(&self, session: SessionId, name: &FullTrackName) -> bool {
+        let grant = self.peers.get(&session).map(|peer| &peer.grant);
         let is_own = matches!(grant, Some(Grant::Publish { namespace, .. })
             if *namespace == name.namespace);
         is_own && name.name.0 == BROADCAST_TRACK.as_bytes()
@@ -47,13 +65,7 @@ impl Relay {
         namespace: TrackNamespace,
     ) {
         self.end_other_uploads(now, key, broadcast);
-        let upload = Upload {
-            broadcast,
-            namespace,
-            normaliser: None,
-            made: BTreeMap::new(),
-        };
-        self.uploads.insert(key, upload);
+        self.uploads.insert(key, Upload::new(broadcast, namespace));
         self.normalise_upload(now, key);
     }
 
@@ -64,12 +76,10 @@ impl Relay {
         broadcast: TrackId,
         namespace: TrackNamespace,
     ) {
-        let upload = Upload {
-            broadcast,
-            namespace,
-            normaliser: None,
-            made: BTreeMap::new(),
-        };
+        let entry = self.entries.get_mut(&broadcast);
+        let is_wanted = entry.is_some_and(|entry| std::mem::take(&mut entry.is_wanted));
+        let mut upload = Upload::new(broadcast, namespace);
+        upload.is_wanted = is_wanted;
         self.uploads.insert(key, upload);
     }
 
@@ -80,27 +90,36 @@ impl Relay {
         key: RequestKey,
         object: Object,
     ) -> Option<Object> {
-        let Some(upload) = self.uploads.get(&key) else {
+        let Some(upload) = self.uploads.get_mut(&key) else {
             return Some(object);
         };
         if upload.normaliser.is_none() {
             let is_begun = object.object == 0 && shape::begins_init(&object.payload);
-            if !is_begun || shape::is_whole_init(&object.payload) {
+            upload.passes = !is_begun || shape::is_whole_init(&object.payload);
+            if upload.passes && !upload.is_wanted {
                 self.uploads.remove(&key);
                 return Some(object);
             }
             self.normalise_upload(now, key);
         }
+        if self.uploads.get(&key).is_some_and(|upload| upload.passes) {
+            self.read_object(now, key, object.clone());
+            return Some(object);
+        }
         self.metrics.objects_received += 1;
         self.metrics.bytes_received += object.payload.len() as u64;
+        self.read_object(now, key, object);
+        None
+    }
+
+    pub(super) fn read_object(&mut self, now: Instant, key: RequestKey, object: Object) {
         if let Some(normaliser) = self.normaliser(key) {
             normaliser.take_object(now, object);
         }
         self.publish_made(now, key);
-        None
     }
 
-    /// The stream of a subgroup is over. Returns whether it was of an upload.
+    /// The stream of a subgroup is over. Returns whether that was all that it means.
     pub(in super::super) fn take_uploaded_end(
         &mut self,
         now: Instant,
@@ -114,8 +133,9 @@ impl Relay {
         if let (group, Some(subgroup)) = place {
             normaliser.take_end(now, group, subgroup, is_whole);
         }
+        let passes = self.uploads.get(&key).is_some_and(|upload| upload.passes);
         self.publish_made(now, key);
-        true
+        !passes
     }
 
     pub(in super::super) fn take_upload_timer(&mut self, now: Instant, key: RequestKey) {
@@ -197,7 +217,7 @@ impl Relay {
         }
     }
 
-    fn normalise_upload(&mut self, now: Instant, key: RequestKey) {
+    pub(super) fn normalise_upload(&mut self, now: Instant, key: RequestKey) {
         let Some(namespace) = self
             .uploads
             .get(&key)
@@ -294,7 +314,7 @@ impl Relay {
     fn made_track(&self, key: RequestKey, name: &TrackName) -> Option<TrackId> {
         let upload = self.uploads.get(&key)?;
         if name.0 == BROADCAST_TRACK.as_bytes() {
-            return Some(upload.broadcast);
+            return Some(upload.broadcast).filter(|_| !upload.passes);
         }
         let id = *upload.made.get(name)?;
         let entry = self.entries.get(&id)?;
@@ -340,6 +360,11 @@ impl Relay {
                 remote: peer.remote,
                 reason: reason.to_owned(),
             });
+        }
+        if self.uploads.get(&key).is_some_and(|upload| upload.passes) {
+            // Nothing can be made of it, but who watches it may know better.
+            self.lose_upload(now, key);
+            return;
         }
         self.cancel(key, StreamCode::MALFORMED_TRACK);
         self.upstream_lost(now, key);
