@@ -30,11 +30,15 @@
 //! A track whose init segment changes while its name stays gets a new name (`video/720p-2`), so
 //! that no viewer feeds chunks to a decoder that was set up for others.
 //!
+//! [`Fleet`] runs any number of broadcasters over one host.
+//!
 //! Sources: seed document 003 (namespace, tracks, catalog); MSF draft-01; draft-ietf-moq-cmsf
 //! (groups and objects of CMAF); CONTRACTS, finding 3 (`broadcast`).
 
 mod broadcaster;
+mod fleet;
 mod groups;
 mod rendition;
 
 pub use broadcaster::{Broadcaster, Config, Error, Event, MUXED_TRACK};
+pub use fleet::{BroadcastId, Fleet, FleetFull};
