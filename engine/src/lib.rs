@@ -1,9 +1,32 @@
-//! Ingest and packaging: from an encoder or a file to MoQT.
+//! The engine: takes an encoder in, packages what it sends, and publishes it over MoQT.
+//!
+//! ```text
+//! TCP -> rtmp::server (core) -> packager (core) -> Fleet of Broadcasters (core) on a shard -> relay
+//!             ^ may it publish? control plane
+//! ```
 //!
 //! | part | what it does |
 //! |---|---|
-//! | [`publish`] | publishes a file or a pipe, paced by its media time |
+//! | [`Engine`] | RTMP listener; a task per encoder connection |
+//! | [`uplink`] | one shard with all broadcasts; connects them to the relay, and again when lost |
+//! | [`publish`](mod@publish) | a file or standard input as a live stream: `mainstem publish` |
+//! | [`metrics`] | what the engine does, in Prometheus' text format |
+//!
+//! The machines decide; this crate carries. Nothing that happens between engine and relay holds up
+//! an encoder: while the relay is away, the newest groups are kept within bounds and the rest is
+//! let go.
 
 #![forbid(unsafe_code)]
 
+mod control;
+mod engine;
+mod inputs;
+pub mod metrics;
 pub mod publish;
+mod rtmp;
+pub mod uplink;
+mod wall;
+
+pub use control::ClientError;
+pub use engine::{Config, ControlConfig, Engine, RelayConfig, RtmpConfig, Running, StartError};
+pub use metrics::Metrics;
