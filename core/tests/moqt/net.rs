@@ -67,6 +67,8 @@ pub(crate) struct Net {
     in_flight: BTreeMap<End, VecDeque<Flight>>,
     /// Streams that an end wants no more of: nothing of them is delivered to it.
     stopped: BTreeSet<(End, StreamId)>,
+    /// Ends without another end: the test feeds them. How this side closed them, once it did.
+    loose: BTreeMap<End, Option<(u64, String)>>,
     random: u64,
 }
 
@@ -86,6 +88,7 @@ impl Net {
             stalled: BTreeSet::new(),
             in_flight: BTreeMap::new(),
             stopped: BTreeSet::new(),
+            loose: BTreeMap::new(),
             random: seed | 1,
         }
     }
@@ -128,10 +131,39 @@ impl Net {
                 target: (side == Side::Client).then(|| target.clone()),
                 remote: "192.0.2.1:4443".parse().unwrap(),
             };
-            self.nodes[node.0].handle(self.now, Input::Opened { session, opened });
+            self.input(node, Input::Opened { session, opened });
         }
         self.settle();
         (ends[0].1, ends[1].1)
+    }
+
+    /// A session whose other end is the test: its inputs are fed by [`Net::feed`].
+    pub(crate) fn open_loose(&mut self, node: NodeId) -> SessionId {
+        self.next_session += 1;
+        let session = SessionId(self.next_session);
+        self.loose.insert((node, session), None);
+        session
+    }
+
+    /// Feeds an input to a machine.
+    pub(crate) fn feed(&mut self, node: NodeId, input: Input) {
+        self.input(node, input);
+        self.settle();
+    }
+
+    /// Forgets a loose session. Returns how its machine closed it, if it did.
+    pub(crate) fn end_loose(&mut self, node: NodeId, session: SessionId) -> Option<(u64, String)> {
+        let closed = self.loose.remove(&(node, session)).flatten();
+        if closed.is_none() {
+            let reason = "cut".to_owned();
+            let closed = Closed::Transport { reason };
+            self.feed(node, Input::Closed { session, closed });
+        }
+        closed
+    }
+
+    fn input(&mut self, node: NodeId, input: Input) {
+        self.nodes[node.0].handle(self.now, input);
     }
 
     /// Cuts a session without a word to either end's application.
@@ -146,7 +178,7 @@ impl Net {
             let closed = Closed::Transport {
                 reason: "cut".to_owned(),
             };
-            self.nodes[node.0].handle(self.now, Input::Closed { session, closed });
+            self.input(node, Input::Closed { session, closed });
         }
         self.settle();
     }
@@ -272,6 +304,17 @@ impl Net {
             return;
         };
         let Some(peer) = self.peers.get(&(node, session)).copied() else {
+            if notify && self.loose.contains_key(&(node, session)) {
+                let event = StreamEvent::Writable;
+                self.input(
+                    node,
+                    Input::Stream {
+                        session,
+                        stream,
+                        event,
+                    },
+                );
+            }
             return;
         };
         let mut bytes = BytesMut::new();
@@ -298,17 +341,21 @@ impl Net {
 
     fn take_close(&mut self, node: NodeId, session: SessionId, code: u64, reason: String) {
         let end = (node, session);
-        let Some(peer) = self.peers.remove(&end) else {
-            return;
-        };
-        self.in_flight.remove(&end);
-        self.fly(peer, Flight::Close(code, reason.clone()));
+        if let Some(closed) = self.loose.get_mut(&end) {
+            *closed = Some((code, reason.clone()));
+        } else {
+            let Some(peer) = self.peers.remove(&end) else {
+                return;
+            };
+            self.in_flight.remove(&end);
+            self.fly(peer, Flight::Close(code, reason.clone()));
+        }
         let closed = Closed::Application {
             by: Origin::Local,
             code,
             reason,
         };
-        self.nodes[node.0].handle(self.now, Input::Closed { session, closed });
+        self.input(node, Input::Closed { session, closed });
     }
 
     fn fly(&mut self, to: End, flight: Flight) {
@@ -345,12 +392,12 @@ impl Net {
                                 stream: written,
                                 event,
                             };
-                            self.nodes[peer.0].handle(self.now, input);
+                            self.input(peer, input);
                         }
                         continue;
                     }
-                    self.nodes[node.0].handle(
-                        self.now,
+                    self.input(
+                        node,
                         Input::Stream {
                             session,
                             stream,
@@ -359,7 +406,7 @@ impl Net {
                     );
                 }
                 Flight::Datagram(data) => {
-                    self.nodes[node.0].handle(self.now, Input::Datagram { session, data });
+                    self.input(node, Input::Datagram { session, data });
                 }
                 Flight::Close(code, reason) => {
                     self.peers.remove(&end);
@@ -368,7 +415,7 @@ impl Net {
                         code,
                         reason,
                     };
-                    self.nodes[node.0].handle(self.now, Input::Closed { session, closed });
+                    self.input(node, Input::Closed { session, closed });
                 }
             }
         }
