@@ -1,1 +1,92 @@
-fn main() {}
+//! The `mainstem` command.
+//!
+//! | command | what it does |
+//! |---|---|
+//! | `up` | runs every role in one process |
+//! | `publish` | publishes a file or a pipe |
+//! | `watch` | watches a stream, measures it, writes it to a file |
+//! | `demo` | all of it at once, on a clip that comes along |
+//!
+//! Exit codes: 0 done, 1 failed, 2 the command line makes no sense, 3 permission was refused
+//! (`auth_failed`). Results go to standard output, everything else to standard error.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command speaks by printing"
+)]
+
+mod certificate;
+mod connect;
+mod demo;
+mod failure;
+mod publish;
+mod up;
+mod watch;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Live streaming: push once, watch everywhere, under a second.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every role in one process: control plane, engine and relay
+    Up(up::Arguments),
+    /// Publish a file, or fragmented MP4 from standard input
+    Publish(publish::Arguments),
+    /// Watch a stream, measure it, write it to a file
+    Watch(watch::Arguments),
+    /// Run everything on a clip that comes along, and watch it
+    Demo(demo::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_log();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("mainstem: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = runtime.block_on(async {
+        match arguments.command {
+            Command::Up(arguments) => up::run(arguments).await,
+            Command::Publish(arguments) => publish::run(arguments).await,
+            Command::Watch(arguments) => watch::run(arguments).await,
+            Command::Demo(arguments) => demo::run(arguments).await,
+        }
+    });
+    // Blocking tasks that hang on a peer do not keep a finished command from ending.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("mainstem: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+/// `RUST_LOG` says how much; `MAINSTEM_LOG=json` makes lines for machines.
+fn start_log() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if std::env::var("MAINSTEM_LOG").is_ok_and(|form| form == "json") {
+        log.json().init();
+    } else {
+        log.init();
+    }
+}

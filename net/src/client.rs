@@ -7,6 +7,11 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+/// Silence after which the server counts as lost. A viewer wants to know soon.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
+/// How often the server's life is asked for. After a restart it answers that the connection is none
+/// of its own, and the client connects anew.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// How long a goodbye may take.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -72,7 +77,9 @@ where
         on_event: impl FnMut(A::Event) + Send + 'static,
     ) -> Result<Self, ClientError> {
         let url: SessionUrl = config.url.parse()?;
-        let host = crate::host_config(&clock)?;
+        let mut host = crate::host_config(&clock)?;
+        host.limits.idle_timeout = IDLE_TIMEOUT;
+        host.limits.keep_alive = Some(KEEP_ALIVE);
         let shard = ShardConfig {
             name: "client".to_owned(),
             socket: SocketOptions::new(any_address()),

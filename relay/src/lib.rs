@@ -13,7 +13,8 @@
 #![forbid(unsafe_code)]
 
 pub mod control;
+mod follow;
 pub mod metrics;
 mod server;
 
-pub use server::{Access, Config, MetricsSource, RelayServer, StartError};
+pub use server::{Access, CLOCK_SKEW_DEFAULT, Config, MetricsSource, RelayServer, StartError};

@@ -4,17 +4,17 @@
 //! |---|---|---|
 //! | shard thread | packets, deadlines | runs the machine; its questions go into a channel |
 //! | questions | a question | asks the control plane, hands the answer back |
-//! | changes | a change, or every [`CHANGES_WAIT`] | keys, rotations, deletions |
+//! | changes | a change, or a while without one | keys, rotations, deletions |
 //! | presence | every [`PRESENCE_INTERVAL_SECS`] | tells which inputs are live |
 //! | clock | every second | tells the machine the wall clock |
 
 use crate::control::{ClientError, ControlClient};
-use mainstem_core::jwt::{KeySet, SKEW_DEFAULT};
+use crate::follow::Follower;
+use mainstem_core::jwt::KeySet;
 use mainstem_core::moqt::Draft;
 use mainstem_core::moqt::relay::{self, Event, Metrics, OpId, Policy, Relay};
 use mainstem_core::resolve::{
-    ChangeKind, KeyStatus, PRESENCE_INPUTS_MAX, PRESENCE_INTERVAL_SECS, Presence, ResolveRequest,
-    Secret,
+    PRESENCE_INPUTS_MAX, PRESENCE_INTERVAL_SECS, Presence, ResolveRequest, Secret,
 };
 use mainstem_net::{
     CallError, Clock, Handle, NoEntropy, Shard, ShardConfig, ShardError, SocketOptions,
@@ -24,10 +24,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// How long one look at the feed of changes waits for news.
-const CHANGES_WAIT: Duration = Duration::from_secs(25);
-/// Pause after the control plane could not be reached.
-const RETRY: Duration = Duration::from_millis(500);
 /// Questions that may wait for the control plane; more are refused by their time-out.
 const QUESTIONS_MAX: usize = 1024;
 
@@ -57,7 +53,15 @@ pub struct Config {
     pub relay: relay::Config,
     /// A name that is this process's own, for the presence of its inputs.
     pub name: String,
+    /// Difference between clocks that is forgiven when a token is judged.
+    pub clock_skew: Duration,
+    /// Keys stateless resets. Kept over restarts, so that the connections of a relay that was
+    /// killed end at once instead of timing out; `None` draws a new one.
+    pub reset_key: Option<[u8; 32]>,
 }
+
+/// Forgiven difference between clocks, unless [`Config::clock_skew`] says otherwise.
+pub const CLOCK_SKEW_DEFAULT: Duration = Duration::from_secs(2);
 
 /// Why a relay did not start.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +100,10 @@ impl RelayServer {
         }
         let clock = Clock::start();
         let mut host = mainstem_net::host_config(&clock)?;
+        if let Some(reset_key) = config.reset_key {
+            host.entropy.reset_key = reset_key;
+        }
+        let skew = config.clock_skew;
         host.server = Some(Server {
             protocols: Draft::ALL
                 .iter()
@@ -108,7 +116,7 @@ impl RelayServer {
             Access::Open => Policy::Open,
             Access::Control { .. } => Policy::Tokens {
                 keys: KeySet::new(),
-                skew: SKEW_DEFAULT,
+                skew,
             },
         };
         let mut machine = Relay::new(config.relay, policy);
@@ -134,11 +142,8 @@ impl RelayServer {
                 control.clone(),
                 asked,
             )));
-            tasks.push(tokio::spawn(follow_changes(
-                handle.clone(),
-                control.clone(),
-                informed,
-            )));
+            let follower = Follower::new(handle.clone(), control.clone(), skew);
+            tasks.push(tokio::spawn(follower.run(informed)));
             tasks.push(tokio::spawn(tell_presence(handle, control, config.name)));
         }
         Ok(Self {
@@ -215,7 +220,11 @@ fn take_event(event: Event, questions: &mpsc::Sender<(OpId, ResolveRequest)>) {
         } => {
             tracing::info!(session = session.0, %remote, %reason, "session denied");
         }
-        Event::Malformed { session, remote, reason } => {
+        Event::Malformed {
+            session,
+            remote,
+            reason,
+        } => {
             tracing::info!(session = session.0, %remote, %reason, "upload refused");
         }
     }
@@ -234,102 +243,6 @@ async fn answer_questions(
             command(&handle, move |relay, now| relay.resolved(now, op, answer)).await;
         });
     }
-}
-
-async fn follow_changes(
-    handle: Handle<Relay>,
-    control: ControlClient,
-    informed: watch::Sender<bool>,
-) {
-    let mut keys = KeySet::new();
-    let mut cursor = None;
-    loop {
-        let step = match cursor {
-            None => reload_keys(&handle, &control, &mut keys).await,
-            Some(after) => follow_once(&handle, &control, &mut keys, after).await,
-        };
-        match step {
-            Ok(next) => {
-                cursor = next;
-                if cursor.is_some() {
-                    informed.send_replace(true);
-                }
-            }
-            Err(refusal) => {
-                tracing::warn!(reason = %refusal.message, "cannot follow the control plane");
-                tokio::time::sleep(RETRY).await;
-            }
-        }
-    }
-}
-
-type Cursor = Option<u64>;
-type Step = Result<Cursor, mainstem_core::resolve::Refusal>;
-
-async fn reload_keys(handle: &Handle<Relay>, control: &ControlClient, keys: &mut KeySet) -> Step {
-    let state = control.state().await?;
-    let (known, rejected) = KeySet::from_jwks(&state.keys);
-    for key in rejected {
-        tracing::warn!(kid = %key.kid, error = %key.error, "a signing key cannot be used");
-    }
-    *keys = known;
-    set_keys(handle, keys).await;
-    Ok(Some(state.cursor))
-}
-
-async fn follow_once(
-    handle: &Handle<Relay>,
-    control: &ControlClient,
-    keys: &mut KeySet,
-    after: u64,
-) -> Step {
-    let changes = control.changes(after, CHANGES_WAIT).await?;
-    if changes.reset {
-        return Ok(None);
-    }
-    for change in changes.changes {
-        match change.kind {
-            ChangeKind::SigningKeyChanged { kid, key } => {
-                let is_active = key.status == KeyStatus::Active;
-                match keys.apply(&key) {
-                    Ok(()) => tracing::info!(%kid, is_active, "signing key changed"),
-                    Err(error) => tracing::warn!(%kid, %error, "a signing key cannot be used"),
-                }
-                set_keys(handle, keys).await;
-            }
-            ChangeKind::StreamKeyRotated {
-                org,
-                input,
-                credential,
-                grace,
-            } => {
-                tracing::info!(%input, "stream key replaced");
-                let mut valid = vec![credential];
-                valid.extend(grace.map(|grace| grace.credential));
-                command(handle, move |relay, now| {
-                    relay.revoke_input(now, &org, &input, &valid);
-                })
-                .await;
-            }
-            ChangeKind::InputDeleted { org, input } => {
-                tracing::info!(%input, "input deleted");
-                command(handle, move |relay, now| {
-                    relay.revoke_input(now, &org, &input, &[]);
-                })
-                .await;
-            }
-            ChangeKind::Unknown => {}
-        }
-    }
-    Ok(Some(changes.cursor))
-}
-
-async fn set_keys(handle: &Handle<Relay>, keys: &KeySet) {
-    let policy = Policy::Tokens {
-        keys: keys.clone(),
-        skew: SKEW_DEFAULT,
-    };
-    command(handle, move |relay, now| relay.set_policy(now, policy)).await;
 }
 
 async fn tell_presence(handle: Handle<Relay>, control: ControlClient, name: String) {
@@ -372,7 +285,7 @@ async fn tell_time(handle: Handle<Relay>, clock: Clock) {
 }
 
 /// Runs a command on the machine. A full queue means an overloaded shard: the command is worth a wait.
-async fn command(
+pub(crate) async fn command(
     handle: &Handle<Relay>,
     command: impl FnOnce(&mut Relay, mainstem_core::time::Instant) + Send + 'static,
 ) {

@@ -1,0 +1,389 @@
+//! `mainstem up`: control plane, engine and relay in one process.
+//!
+//! The roles speak to each other as they would over a network: HTTP with a secret that only this
+//! process knows, MoQT over QUIC on the loopback interface.
+//!
+//! Settings come, each stronger than the one before, from defaults, a TOML file, `MAINSTEM_*`
+//! variables and the command line.
+
+use crate::certificate::{self, Source};
+use crate::failure::Failure;
+use anyhow::Context;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use mainstem_control::{Control, MetricsPage};
+use mainstem_core::resolve::Secret;
+use mainstem_engine::uplink::Trust;
+use mainstem_engine::{ControlConfig, Engine, RelayConfig};
+use mainstem_relay::{Access, RelayServer};
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long open sessions get to hear a goodbye.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Bytes of the secret between the roles.
+const SECRET_BYTES: usize = 32;
+
+/// Run every role in one process.
+#[derive(Clone, Debug, Default, clap::Args, Serialize)]
+pub(crate) struct Arguments {
+    /// Address of the HTTP control plane [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<SocketAddr>,
+    /// UDP address of the relay, for raw QUIC and WebTransport [default: 127.0.0.1:4443]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moqt: Option<SocketAddr>,
+    /// Address of the RTMP ingest [default: 127.0.0.1:1935]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtmp: Option<SocketAddr>,
+    /// Folder for the database, the keys and the certificate [default: mainstem-data]
+    #[arg(long, value_name = "FOLDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// Certificate chain in PEM; without it a development certificate is made
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key of the certificate in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Host name that clients reach this machine by, for URLs and the development certificate
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_host: Option<String>,
+    /// Let everybody publish and watch everything; on a loopback address only
+    #[arg(long)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub open_relay: bool,
+    /// Print one line of JSON on standard output when serving
+    #[arg(long)]
+    #[serde(skip)]
+    pub ready_json: bool,
+    /// Settings file in TOML, with the names of these options in snake_case
+    #[arg(long, value_name = "FILE", env = "MAINSTEM_CONFIG")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+}
+
+/// All settings, complete.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    http: SocketAddr,
+    moqt: SocketAddr,
+    rtmp: SocketAddr,
+    data_dir: PathBuf,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    public_host: Option<String>,
+    open_relay: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self {
+            http: local(8080),
+            moqt: local(4443),
+            rtmp: local(1935),
+            data_dir: PathBuf::from("mainstem-data"),
+            tls_cert: None,
+            tls_key: None,
+            public_host: None,
+            open_relay: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Puts the layers on top of each other.
+    pub(crate) fn read(arguments: &Arguments) -> anyhow::Result<Self> {
+        let mut layers = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = &arguments.config {
+            anyhow::ensure!(file.is_file(), "no settings file at {}", file.display());
+            layers = layers.merge(Toml::file_exact(file));
+        }
+        let names = [
+            "http",
+            "moqt",
+            "rtmp",
+            "data_dir",
+            "tls_cert",
+            "tls_key",
+            "public_host",
+            "open_relay",
+        ];
+        let layers = layers
+            .merge(Env::prefixed("MAINSTEM_").only(&names))
+            .merge(Serialized::defaults(arguments));
+        layers.extract().context("the settings")
+    }
+
+    fn certificate(&self) -> Source {
+        if let (Some(chain), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            Source::Files {
+                chain: chain.clone(),
+                key: key.clone(),
+            }
+        } else {
+            let mut names = vec![
+                "localhost".to_owned(),
+                "127.0.0.1".to_owned(),
+                "::1".to_owned(),
+            ];
+            if !self.moqt.ip().is_unspecified() && !self.moqt.ip().is_loopback() {
+                names.push(self.moqt.ip().to_string());
+            }
+            names.extend(self.public_host.clone());
+            Source::Development {
+                folder: self.data_dir.join("tls"),
+                names,
+            }
+        }
+    }
+}
+
+/// What a running set of roles says about itself.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Ready {
+    /// Base URL of the control plane.
+    pub http: String,
+    /// URL that serves raw QUIC; with `https` in place of `moqt` it serves WebTransport.
+    pub moqt: String,
+    /// Where encoders push to.
+    pub rtmp: String,
+    /// The organisation.
+    pub org: String,
+    /// The API key, on the first start only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<String>,
+    /// SHA-256 of the certificate in hex.
+    pub cert_sha256: String,
+}
+
+/// The roles, running.
+pub(crate) struct Roles {
+    /// Where they serve.
+    pub ready: Ready,
+    control: mainstem_control::Running,
+    relay: RelayServer,
+    engine: mainstem_engine::Running,
+    certificate: tokio::task::JoinHandle<()>,
+}
+
+impl Roles {
+    /// Starts all roles.
+    pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let secret = random_secret()?;
+        // The control plane comes first and knows the relay only later.
+        let figures: Arc<OnceLock<mainstem_relay::MetricsSource>> = Arc::default();
+        let mut control = mainstem_control::Config::new(settings.http, &settings.data_dir);
+        control.relay_secret = Some(secret.clone());
+        control.metrics = Some(metrics_page(Arc::clone(&figures)));
+        let control = Control::start(control).await?;
+        let control_url = format!("http://{}", reachable(control.local_addr));
+
+        let source = settings.certificate();
+        let certificates = source.load()?;
+        let cert_sha256 = certificates.sha256();
+        let certificate = tokio::spawn(source.keep_fresh(certificates.clone()));
+        let access = if settings.open_relay {
+            Access::Open
+        } else {
+            Access::Control {
+                url: control_url.clone(),
+                secret: secret.clone(),
+            }
+        };
+        let relay = RelayServer::start(mainstem_relay::Config {
+            listen: settings.moqt,
+            certificates: certificates.clone(),
+            access,
+            relay: mainstem_core::moqt::relay::Config::default(),
+            name: certificate::hex(&random_bytes::<8>()?),
+            clock_skew: mainstem_relay::CLOCK_SKEW_DEFAULT,
+            reset_key: Some(reset_key(&settings.data_dir)?),
+        })?;
+        // Set once, a few lines after it was made.
+        let _ = figures.set(relay.metrics_source());
+        relay.informed().await;
+
+        let relay_addr = reachable(relay.local_addr());
+        let engine = Engine::start(mainstem_engine::Config::new(
+            settings.rtmp,
+            ControlConfig {
+                url: control_url,
+                secret,
+            },
+            RelayConfig {
+                url: format!("moqt://{relay_addr}"),
+                // On this machine nobody stands between the two; elsewhere the certificate tells.
+                trust: if relay_addr.ip().is_loopback() {
+                    Trust::InsecureLoopback
+                } else {
+                    Trust::Pinned(vec![cert_sha256])
+                },
+            },
+        ))
+        .await?;
+
+        let ready = Ready {
+            http: format!("http://{}", shown(settings, control.local_addr)),
+            moqt: format!("moqt://{}", shown(settings, relay.local_addr())),
+            rtmp: format!("rtmp://{}/live", shown(settings, engine.rtmp_addr)),
+            org: control.org.clone(),
+            api_key: control
+                .bootstrap
+                .as_ref()
+                .map(|made| made.api_key.expose().to_owned()),
+            cert_sha256: certificate::hex(&cert_sha256),
+        };
+        Ok(Self {
+            ready,
+            control,
+            relay,
+            engine,
+            certificate,
+        })
+    }
+
+    /// Ends all roles, the encoders' side first.
+    pub(crate) async fn stop(self) {
+        self.engine.stop(PATIENCE).await;
+        self.relay
+            .stop("the relay is shutting down", PATIENCE)
+            .await;
+        self.control.shutdown().await;
+        self.certificate.abort();
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let settings = Settings::read(&arguments)?;
+    let roles = Roles::start(&settings).await?;
+    if arguments.ready_json {
+        println!("{}", serde_json::to_string(&roles.ready)?);
+    } else {
+        print_welcome(&roles.ready, settings.open_relay);
+    }
+    wait_for_end().await?;
+    tracing::info!("shutting down");
+    roles.stop().await;
+    Ok(())
+}
+
+fn print_welcome(ready: &Ready, is_open: bool) {
+    println!("mainstem {} is up", env!("CARGO_PKG_VERSION"));
+    println!("  control plane   {}", ready.http);
+    println!(
+        "  relay           {}  (also https:// for WebTransport)",
+        ready.moqt
+    );
+    println!(
+        "  rtmp ingest     {}/<input>  stream key: <key>",
+        ready.rtmp
+    );
+    println!("  certificate     sha-256 {}", ready.cert_sha256);
+    println!("  organisation    {}", ready.org);
+    if let Some(key) = &ready.api_key {
+        println!("  api key         {key}");
+        println!("                  shown this once only: keep it now");
+    }
+    if is_open {
+        println!("  the relay is open: everybody on this machine may publish and watch");
+    }
+}
+
+async fn wait_for_end() -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        done = tokio::signal::ctrl_c() => done?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+fn metrics_page(figures: Arc<OnceLock<mainstem_relay::MetricsSource>>) -> MetricsPage {
+    MetricsPage::new(move || {
+        let metrics = figures.get().and_then(mainstem_relay::MetricsSource::read);
+        metrics
+            .map(|metrics| mainstem_relay::metrics::render(&metrics))
+            .unwrap_or_default()
+    })
+}
+
+/// An address that this machine can connect to: a wildcard is not one.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn shown(settings: &Settings, address: SocketAddr) -> String {
+    match &settings.public_host {
+        Some(host) => format!("{host}:{}", address.port()),
+        None => reachable(address).to_string(),
+    }
+}
+
+fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| anyhow::anyhow!("the operating system gives no random bytes"))?;
+    Ok(bytes)
+}
+
+/// The key that lets a restarted relay end the connections of the killed one at once.
+fn reset_key(data_dir: &Path) -> anyhow::Result<[u8; 32]> {
+    let path = data_dir.join("reset.key");
+    if let Ok(kept) = std::fs::read(&path)
+        && let Ok(kept) = kept.try_into()
+    {
+        return Ok(kept);
+    }
+    let fresh = random_bytes::<32>()?;
+    certificate::write_private(&path, &fresh)?;
+    Ok(fresh)
+}
+
+fn random_secret() -> anyhow::Result<Secret> {
+    Ok(Secret::new(certificate::hex(
+        &random_bytes::<SECRET_BYTES>()?,
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_stronger_than_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mainstem.toml");
+        std::fs::write(&file, "http = \"127.0.0.1:1\"\nrtmp = \"127.0.0.1:2\"\n").unwrap();
+        let arguments = Arguments {
+            http: Some("127.0.0.1:3".parse().unwrap()),
+            config: Some(file.clone()),
+            ..Arguments::default()
+        };
+        let settings = Settings::read(&arguments).unwrap();
+        assert_eq!(settings.http.port(), 3);
+        assert_eq!(settings.rtmp.port(), 2);
+        assert_eq!(settings.moqt, Settings::default().moqt);
+        std::fs::write(&file, "htpp = \"127.0.0.1:1\"\n").unwrap();
+        let error = format!("{:#}", Settings::read(&arguments).unwrap_err());
+        assert!(error.contains("htpp"), "{error}");
+    }
+}
