@@ -43,11 +43,14 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// Two groups of each track are kept: the relay asks for the newest, and keeps more.
+    /// Eight groups of each track are kept, within 16 MiB: an encoder that was held up sends what it
+    /// has in one go, and none of that is to be lost on the way. A relay that stays further behind
+    /// loses the oldest.
     fn default() -> Self {
         let mut track = track::Limits::default();
-        track.cache.groups_max = 2;
-        track.cache.bytes_max = 8 << 20;
+        track.cache.groups_max = 8;
+        track.cache.bytes_max = 16 << 20;
+        track.groups_behind_max = 6;
         Self {
             session: session::Config {
                 sessions_max: 4,
