@@ -7,6 +7,8 @@
     reason = "a failed expectation is a test's way of speaking"
 )]
 
+#[cfg(feature = "external-tools")]
+mod ffmpeg;
 mod refusals;
 mod streams;
 mod world;
