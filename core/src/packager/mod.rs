@@ -16,7 +16,7 @@
 //! timeline that is written; the rest keeps its distance to it. A clock that jumps (back by more
 //! than [`Config::back_max`], or ahead by more than [`Config::ahead_max`] without that time having
 //! passed) is tied to the end of what was written, for all tracks by the same amount, so that sound
-//! and picture stay together. See [`Timeline`](timeline::Timeline).
+//! and picture stay together. The module `timeline` says how.
 //!
 //! A chunk of one frame must say how long the frame lasts before the next one is seen. Holding each
 //! frame back until then would cost a frame of delay, so the duration is predicted, and the
