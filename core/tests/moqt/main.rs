@@ -11,11 +11,14 @@ mod arbitrary;
 mod faults;
 mod filter;
 mod house;
+#[allow(dead_code, reason = "shared with the mutation tests")]
 mod net;
 mod objects;
+mod oracle;
 mod payload;
 mod relay;
 mod sdk;
+mod session;
 mod tokens;
 mod upload;
 mod wire;

@@ -51,6 +51,7 @@ pub use subscribe::{Subscribe, SubscribeOk, TrackStatus};
 use super::draft::Draft;
 use super::error::{EncodeError, ProtocolError};
 use super::name::RequestId;
+use super::parameter::Parameters;
 use super::varint;
 use super::wire::Reader;
 use bytes::{BufMut, BytesMut};
@@ -138,6 +139,25 @@ impl Message {
             Self::SubscribeTracks(m) => Some(m.request_id),
             Self::TrackStatus(m) => Some(m.request_id),
             Self::Fetch(m) => Some(m.request_id),
+            _ => None,
+        }
+    }
+
+    /// The Message Parameters, for the messages that have them.
+    pub const fn parameters(&self) -> Option<&Parameters> {
+        match self {
+            Self::RequestOk(m) => Some(&m.parameters),
+            Self::RequestUpdate(m) => Some(&m.parameters),
+            Self::Subscribe(m) => Some(&m.parameters),
+            Self::SubscribeOk(m) => Some(&m.parameters),
+            Self::Publish(m) => Some(&m.parameters),
+            Self::PublishStateNotify(m) => Some(&m.parameters),
+            Self::PublishNamespace(m) => Some(&m.parameters),
+            Self::SubscribeNamespace(m) => Some(&m.parameters),
+            Self::SubscribeTracks(m) => Some(&m.parameters),
+            Self::TrackStatus(m) => Some(&m.parameters),
+            Self::Fetch(m) => Some(&m.parameters),
+            Self::FetchOk(m) => Some(&m.parameters),
             _ => None,
         }
     }

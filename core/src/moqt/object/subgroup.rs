@@ -183,6 +183,8 @@ pub struct SubgroupReader {
     previous: Option<u64>,
     /// An object whose payload is still arriving, and how much of it is missing.
     partial: Option<(Object, usize, Vec<Bytes>)>,
+    /// How much of it is there.
+    taken: usize,
 }
 
 impl SubgroupReader {
@@ -196,6 +198,7 @@ impl SubgroupReader {
             subgroup: None,
             previous: None,
             partial: None,
+            taken: 0,
         }
     }
 
@@ -205,6 +208,11 @@ impl SubgroupReader {
             self.buffered += bytes.len();
             self.pieces.push_back(bytes);
         }
+    }
+
+    /// Bytes pushed and not handed out as an event yet.
+    pub fn buffered(&self) -> usize {
+        self.buffered.saturating_add(self.taken)
     }
 
     /// The next event; `None` when more bytes are needed.
@@ -220,6 +228,7 @@ impl SubgroupReader {
             Some((mut object, 0, pieces)) => {
                 object.payload = Payload::from_pieces(pieces);
                 self.previous = Some(object.object);
+                self.taken = 0;
                 Ok(Some(SubgroupEvent::Object(object)))
             }
             partial => {
@@ -348,6 +357,7 @@ impl SubgroupReader {
             }
             *missing -= piece.len();
             self.buffered -= piece.len();
+            self.taken += piece.len();
             taken.push(piece);
         }
     }

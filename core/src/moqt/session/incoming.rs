@@ -5,10 +5,12 @@
 //!
 //! Source: draft-ietf-moq-transport-18 sections 3.3 (session initialization), 10 (data streams).
 
+mod held;
+
 use super::{
     Bytes, Carrier, DataStream, Direction, Event, Instant, Message, Origin, ProtocolError, Ready,
     RequestId, Session, SessionCode, Side, State, StreamCode, StreamEnd, StreamEvent, StreamId,
-    Target, TrackAlias,
+    Target, TrackAlias, checks,
 };
 use crate::moqt::control::ControlReader;
 use crate::moqt::message::{Setup, StreamRole};
@@ -25,6 +27,8 @@ pub(super) struct Incoming {
     kind: Kind,
     ended: Option<StreamEnd>,
     held: usize,
+    /// Bytes that its reader has and could not pass on yet, as counted by the session.
+    unfinished: usize,
     /// When a subgroup that waits for its alias is given up.
     alias_deadline: Option<Instant>,
 }
@@ -59,6 +63,7 @@ impl Incoming {
             kind,
             ended: None,
             held: 0,
+            unfinished: 0,
             alias_deadline: None,
         }
     }
@@ -155,9 +160,12 @@ impl Session {
         let Some(mut incoming) = self.incoming.remove(&stream) else {
             return Ok(());
         };
-        let keep = self.advance_taken(now, stream, &mut incoming)?;
+        let mut keep = self.advance_taken(now, stream, &mut incoming)?;
+        if keep {
+            keep = self.count_unfinished(stream, &mut incoming)?;
+        }
         if !keep || self.state == State::Closed {
-            self.held_bytes = self.held_bytes.saturating_sub(incoming.held);
+            self.release_counted(&incoming);
             return Ok(());
         }
         self.incoming.insert(stream, incoming);
@@ -168,6 +176,27 @@ impl Session {
             ));
         }
         Ok(())
+    }
+
+    fn subgroup_over(
+        &mut self,
+        stream: StreamId,
+        request: RequestId,
+        group: u64,
+        subgroup: Option<u64>,
+        end: StreamEnd,
+    ) {
+        self.event(Event::SubgroupEnded {
+            request,
+            stream,
+            group,
+            subgroup,
+            end,
+        });
+        if let Some(entry) = self.requests.get_mut(&request) {
+            entry.streams_ended = entry.streams_ended.saturating_add(1);
+        }
+        self.settle_ending(request);
     }
 
     /// Returns whether the stream has to be kept.
@@ -243,12 +272,7 @@ impl Session {
         match (message, self.state) {
             (Message::Setup(setup), State::Setup { .. }) => self.take_setup(now, setup),
             (Message::Goaway(goaway), State::Ready) => {
-                if self.goaway_received {
-                    return Err(ProtocolError::violation("second GOAWAY"));
-                }
-                if self.side == Side::Server && !goaway.new_session_uri.is_empty() {
-                    return Err(ProtocolError::violation("GOAWAY of a client with a URI"));
-                }
+                checks::goaway(self.side, self.goaway_received, &goaway)?;
                 if goaway
                     .request_id
                     .is_some_and(|id| id.0 % 2 != self.own_ids.next() % 2)
@@ -286,6 +310,7 @@ impl Session {
                 "AUTHORITY is not allowed here",
             ));
         }
+        checks::setup_tokens(self.side, &setup.authorization_tokens)?;
         let target = match (self.side, self.carrier) {
             (Side::Client, _) => None,
             (Side::Server, Carrier::WebTransport) => self.target.take(),
@@ -412,17 +437,7 @@ impl Session {
             reader.finish()?;
         }
         if let (Some(header), Some(Bound { request, subgroup })) = (*header, *bound) {
-            self.event(Event::SubgroupEnded {
-                request,
-                stream,
-                group: header.group,
-                subgroup,
-                end,
-            });
-            if let Some(entry) = self.requests.get_mut(&request) {
-                entry.streams_ended = entry.streams_ended.saturating_add(1);
-            }
-            self.settle_ending(request);
+            self.subgroup_over(stream, request, header.group, subgroup, end);
         }
         Ok(false)
     }
@@ -436,63 +451,6 @@ impl Session {
                 code: Some(code),
             });
         }
-    }
-
-    /// A subgroup without a known alias waits, unless its subscription is over. Returns whether the
-    /// stream has to be kept.
-    fn hold_for_alias(
-        &mut self,
-        now: Instant,
-        stream: StreamId,
-        incoming: &mut Incoming,
-        retired: bool,
-    ) -> bool {
-        if retired {
-            self.stop(stream, StreamCode::CANCELLED);
-            return false;
-        }
-        if matches!(incoming.ended, Some(StreamEnd::Reset(_))) {
-            return false;
-        }
-        if incoming.alias_deadline.is_none() {
-            incoming.alias_deadline = Some(now + self.limits.alias_timeout);
-        }
-        true
-    }
-
-    /// Tries the held streams again: an alias was established.
-    fn resume_held_streams(&mut self, now: Instant) -> Result<(), ProtocolError> {
-        let held: Vec<StreamId> = self
-            .incoming
-            .iter()
-            .filter(|(_, incoming)| incoming.alias_deadline.is_some())
-            .map(|(stream, _)| *stream)
-            .collect();
-        for stream in held {
-            self.advance(now, stream)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn expire_held_streams(&mut self, now: Instant) {
-        let due: Vec<StreamId> = self
-            .incoming
-            .iter()
-            .filter(|(_, incoming)| incoming.deadline().is_some_and(|deadline| deadline <= now))
-            .map(|(stream, _)| *stream)
-            .collect();
-        for stream in due {
-            self.drop_incoming(stream);
-            self.stop(stream, StreamCode::CANCELLED);
-        }
-    }
-
-    fn drop_incoming(&mut self, stream: StreamId) -> bool {
-        let Some(incoming) = self.incoming.remove(&stream) else {
-            return false;
-        };
-        self.held_bytes = self.held_bytes.saturating_sub(incoming.held);
-        true
     }
 
     /// Keeps a stream only to see it end: what else it says has no meaning any more.
@@ -531,6 +489,9 @@ impl Session {
 impl Incoming {
     fn push(&mut self, data: Bytes, held_bytes: &mut usize) {
         let len = data.len();
+        if len == 0 {
+            return;
+        }
         match &mut self.kind {
             Kind::Untyped(pieces) => pieces.push(data),
             Kind::Control(reader) | Kind::Request(reader) => reader.push(&data),
@@ -539,6 +500,16 @@ impl Incoming {
         }
         self.held = self.held.saturating_add(len);
         *held_bytes = held_bytes.saturating_add(len);
+    }
+
+    /// Bytes that the reader of the stream keeps.
+    fn buffered(&self) -> usize {
+        match &self.kind {
+            Kind::Untyped(pieces) => pieces.iter().map(Bytes::len).sum(),
+            Kind::Control(reader) | Kind::Request(reader) => reader.buffered(),
+            Kind::Subgroup { reader, .. } => reader.buffered(),
+            Kind::Discard => 0,
+        }
     }
 
     /// What was held back has been understood, or is bounded by the reader from here on.

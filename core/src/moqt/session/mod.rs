@@ -17,6 +17,7 @@
 //! Limits: [`Limits`]. Source: draft-ietf-moq-transport-18 sections 3 (sessions), 5 (requests),
 //! 9 (control messages), 10 (data streams), and drafts 20 to 22 by [`Draft::profile`].
 
+mod checks;
 mod data;
 mod incoming;
 mod request_ids;
@@ -65,6 +66,9 @@ pub struct Limits {
     pub incoming_streams_max: usize,
     /// Bytes of streams held back, for SETUP or for a track alias.
     pub held_bytes_max: usize,
+    /// Bytes of objects and messages that have begun to arrive, over all streams. Passing it costs a
+    /// subgroup its stream, and a peer with so many unfinished messages its session.
+    pub unfinished_bytes_max: usize,
     /// Bounds of one object.
     pub object: object::Limits,
 }
@@ -79,6 +83,7 @@ impl Default for Limits {
             request_gaps_max: 1024,
             incoming_streams_max: 2048,
             held_bytes_max: 4 << 20,
+            unfinished_bytes_max: 64 << 20,
             object: object::Limits::default(),
         }
     }
@@ -290,6 +295,7 @@ pub struct Session {
 
     incoming: BTreeMap<StreamId, incoming::Incoming>,
     held_bytes: usize,
+    unfinished_bytes: usize,
 
     own_ids: request_ids::RequestIds,
     peer_ids: request_ids::RequestIds,
@@ -342,6 +348,7 @@ impl Session {
             goaway_sent: false,
             incoming: BTreeMap::new(),
             held_bytes: 0,
+            unfinished_bytes: 0,
             own_ids: request_ids::RequestIds::new(opened.side, 0),
             peer_ids: request_ids::RequestIds::new(peer, limits.request_gaps_max),
             requests: BTreeMap::new(),
@@ -424,6 +431,7 @@ impl Session {
         self.state = State::Closed;
         self.incoming.clear();
         self.held_bytes = 0;
+        self.unfinished_bytes = 0;
         self.requests.clear();
         self.request_streams.clear();
         self.outgoing.clear();

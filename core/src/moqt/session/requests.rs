@@ -12,7 +12,7 @@ use super::{
     Accepted, CommandError, Direction, Event, Instant, Message, Origin, Output, Parameters,
     ProtocolError, PublishDoneCode, REQUEST_PRIORITY, RequestCode, RequestError, RequestId,
     RequestOk, Session, SessionCode, State, StreamCode, StreamId, SubscribeOk, TrackAlias,
-    TrackNamespace, request_error,
+    TrackNamespace, checks, request_error,
 };
 use crate::moqt::message::RequestKind as Kind;
 use crate::moqt::message::{
@@ -54,6 +54,8 @@ pub struct Request {
     updates_received: usize,
     /// Suffixes announced on a SUBSCRIBE_NAMESPACE and not withdrawn.
     announced: BTreeSet<TrackNamespace>,
+    /// Whether the peer sent GOAWAY for this request.
+    goaway_received: bool,
 }
 
 impl Request {
@@ -69,6 +71,7 @@ impl Request {
             updates_sent: 0,
             updates_received: 0,
             announced: BTreeSet::new(),
+            goaway_received: false,
         }
     }
 
@@ -212,7 +215,7 @@ impl Session {
     pub fn cancel(&mut self, request: RequestId, code: StreamCode) -> Result<(), CommandError> {
         let stream = self.find(request)?.stream;
         self.reset(stream, code);
-        if self.incoming.remove(&stream).is_some() {
+        if self.drop_incoming(stream) {
             self.stop(stream, code);
         }
         self.forget(request);
@@ -428,9 +431,19 @@ impl Session {
             return;
         };
         self.request_streams.remove(&entry.stream);
-        if let Some(alias) = entry.alias.filter(|_| entry.is_subscriber()) {
+        if let Some(alias) = entry.alias.filter(|_| entry.is_subscriber())
+            && self.aliases_in.get(&alias) == Some(&request)
+        {
             self.aliases_in.remove(&alias);
-            self.retire_alias(alias);
+            // Another subscription to the same track may have the same alias.
+            let shares = |other: &Request| other.alias == Some(alias) && other.is_subscriber();
+            let heir = self.requests.iter().find(|(_, other)| shares(other));
+            match heir.map(|(id, _)| *id) {
+                Some(heir) => {
+                    self.aliases_in.insert(alias, heir);
+                }
+                None => self.retire_alias(alias),
+            }
         }
     }
 }
@@ -451,6 +464,9 @@ impl Session {
     }
 
     fn take_first(&mut self, stream: StreamId, message: Message) -> Result<(), ProtocolError> {
+        if let Some(parameters) = message.parameters() {
+            checks::request_tokens(&parameters.authorization_tokens)?;
+        }
         let (id, kind, track, namespace) = match &message {
             Message::Subscribe(m) => (
                 m.request_id,
@@ -501,7 +517,7 @@ impl Session {
         };
         let mut entry = Request::new(stream, kind, track);
         if let (Message::Publish(publish), None) = (&message, &refusal) {
-            self.bind_alias(publish.track_alias, id)?;
+            self.bind_alias(publish.track_alias, id, Some(&publish.track))?;
             entry.alias = Some(publish.track_alias);
         }
         self.requests.insert(id, entry);
@@ -572,6 +588,7 @@ impl Session {
                 entry.updates_received += 1;
                 let kind = entry.kind;
                 update.parameters.check_update_of(self.draft, kind)?;
+                checks::request_tokens(&update.parameters.authorization_tokens)?;
                 self.peer_ids.observe(update.request_id)?;
                 self.event(Event::Update {
                     request,
@@ -593,6 +610,8 @@ impl Session {
                 Ok(())
             }
             Message::Goaway(goaway) => {
+                let is_second = std::mem::replace(&mut entry.goaway_received, true);
+                checks::goaway(self.side, is_second, &goaway)?;
                 self.event(Event::Goaway(goaway));
                 Ok(())
             }
@@ -616,19 +635,21 @@ impl Session {
             {
                 entry.phase = Phase::Established;
                 entry.alias = Some(answer.track_alias);
-                self.bind_alias(answer.track_alias, request)?;
+                let track = entry.track.clone();
+                self.bind_alias(answer.track_alias, request, track.as_ref())?;
                 let accepted = Accepted::Subscribe(answer);
                 Event::Accepted { request, accepted }
             }
             (Message::RequestOk(answer), Phase::Pending)
                 if asked_by_us && !matches!(entry.kind, Kind::Subscribe | Kind::Fetch) =>
             {
-                answer.parameters.check_ok_of(self.draft, entry.kind)?;
+                checks::request_ok(self.draft, entry.kind, &answer)?;
                 entry.phase = Phase::Established;
                 let accepted = Accepted::Request(answer);
                 Event::Accepted { request, accepted }
             }
             (Message::RequestError(error), Phase::Pending) if asked_by_us => {
+                checks::request_error(self.side, entry.kind, &error)?;
                 let stream = entry.stream;
                 self.write(stream, bytes::Bytes::new(), true);
                 self.discard_rest(stream);
@@ -636,12 +657,13 @@ impl Session {
                 Event::Rejected { request, error }
             }
             (Message::RequestOk(answer), Phase::Established) if entry.updates_sent > 0 => {
-                answer.parameters.check_ok_of(self.draft, Kind::Update)?;
+                checks::request_ok(self.draft, Kind::Update, &answer)?;
                 entry.updates_sent -= 1;
                 let answer = Ok(answer);
                 Event::Updated { request, answer }
             }
             (Message::RequestError(error), Phase::Established) if entry.updates_sent > 0 => {
+                checks::request_error(self.side, entry.kind, &error)?;
                 entry.updates_sent -= 1;
                 let answer = Err(error);
                 Event::Updated { request, answer }
@@ -709,7 +731,7 @@ impl Session {
         let Some(request) = self.request_streams.get(&stream).copied() else {
             return;
         };
-        if self.incoming.remove(&stream).is_some() {
+        if self.drop_incoming(stream) {
             self.stop(stream, StreamCode::CANCELLED);
         }
         self.forget(request);
@@ -765,15 +787,23 @@ impl Session {
         });
     }
 
-    fn bind_alias(&mut self, alias: TrackAlias, request: RequestId) -> Result<(), ProtocolError> {
-        if self
-            .aliases_in
-            .insert(alias, request)
-            .is_some_and(|holder| holder != request)
-        {
+    /// Ties an alias to the subscription to `track`. Subscriptions to one track may share an alias;
+    /// what comes under it goes to the first of them.
+    fn bind_alias(
+        &mut self,
+        alias: TrackAlias,
+        request: RequestId,
+        track: Option<&FullTrackName>,
+    ) -> Result<(), ProtocolError> {
+        let holder = *self.aliases_in.entry(alias).or_insert(request);
+        let is_other = self
+            .requests
+            .get(&holder)
+            .is_some_and(|other| other.track.as_ref() != track);
+        if holder != request && is_other {
             return Err(ProtocolError::new(
                 SessionCode::DUPLICATE_TRACK_ALIAS,
-                "track alias names another subscription already",
+                "track alias names another track already",
             ));
         }
         Ok(())

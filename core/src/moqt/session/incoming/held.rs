@@ -1,0 +1,111 @@
+//! What is kept of the peer's streams, and its bounds.
+//!
+//! | kept | until | bound | beyond it |
+//! |---|---|---|---|
+//! | a stream before SETUP, a subgroup before its alias | they come, or a time-out | `held_bytes_max` | the session closes |
+//! | an object or a message that has begun | it is whole | `unfinished_bytes_max` | a subgroup is stopped; for messages, the session closes |
+//!
+//! Source: draft-ietf-moq-transport-18, Sections 3.3, 11.1 (track alias).
+
+use super::super::{Instant, ProtocolError, Session, SessionCode, StreamCode, StreamEnd, StreamId};
+use super::{Bound, Incoming, Kind};
+
+impl Session {
+    /// Counts what a stream has begun and not finished. Returns whether there is room for it: a
+    /// subgroup without is given up.
+    pub(super) fn count_unfinished(
+        &mut self,
+        stream: StreamId,
+        incoming: &mut Incoming,
+    ) -> Result<bool, ProtocolError> {
+        let unfinished = if incoming.held > 0 {
+            0
+        } else {
+            incoming.buffered()
+        };
+        self.unfinished_bytes = self
+            .unfinished_bytes
+            .saturating_sub(incoming.unfinished)
+            .saturating_add(unfinished);
+        incoming.unfinished = unfinished;
+        if self.unfinished_bytes <= self.limits.unfinished_bytes_max || unfinished == 0 {
+            return Ok(true);
+        }
+        let Kind::Subgroup { header, bound, .. } = &incoming.kind else {
+            return Err(ProtocolError::new(
+                SessionCode::INTERNAL_ERROR,
+                "too many bytes of unfinished messages",
+            ));
+        };
+        let code = StreamCode::EXCESSIVE_LOAD;
+        self.stop(stream, code);
+        if let (Some(header), Some(Bound { request, subgroup })) = (*header, *bound) {
+            let end = StreamEnd::Reset(code);
+            self.subgroup_over(stream, request, header.group, subgroup, end);
+        }
+        Ok(false)
+    }
+
+    pub(super) fn release_counted(&mut self, incoming: &Incoming) {
+        self.held_bytes = self.held_bytes.saturating_sub(incoming.held);
+        self.unfinished_bytes = self.unfinished_bytes.saturating_sub(incoming.unfinished);
+    }
+
+    /// A subgroup without a known alias waits, unless its subscription is over. Returns whether the
+    /// stream has to be kept.
+    pub(super) fn hold_for_alias(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        incoming: &mut Incoming,
+        retired: bool,
+    ) -> bool {
+        if retired {
+            self.stop(stream, StreamCode::CANCELLED);
+            return false;
+        }
+        if matches!(incoming.ended, Some(StreamEnd::Reset(_))) {
+            return false;
+        }
+        if incoming.alias_deadline.is_none() {
+            incoming.alias_deadline = Some(now + self.limits.alias_timeout);
+        }
+        true
+    }
+
+    /// Tries the held streams again: an alias was established.
+    pub(super) fn resume_held_streams(&mut self, now: Instant) -> Result<(), ProtocolError> {
+        let held: Vec<StreamId> = self
+            .incoming
+            .iter()
+            .filter(|(_, incoming)| incoming.alias_deadline.is_some())
+            .map(|(stream, _)| *stream)
+            .collect();
+        for stream in held {
+            self.advance(now, stream)?;
+        }
+        Ok(())
+    }
+
+    pub(in crate::moqt::session) fn expire_held_streams(&mut self, now: Instant) {
+        let due: Vec<StreamId> = self
+            .incoming
+            .iter()
+            .filter(|(_, incoming)| incoming.deadline().is_some_and(|deadline| deadline <= now))
+            .map(|(stream, _)| *stream)
+            .collect();
+        for stream in due {
+            self.drop_incoming(stream);
+            self.stop(stream, StreamCode::CANCELLED);
+        }
+    }
+
+    /// Forgets the receiving half of a stream. Returns whether there was one.
+    pub(in crate::moqt::session) fn drop_incoming(&mut self, stream: StreamId) -> bool {
+        let Some(incoming) = self.incoming.remove(&stream) else {
+            return false;
+        };
+        self.release_counted(&incoming);
+        true
+    }
+}

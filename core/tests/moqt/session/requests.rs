@@ -1,0 +1,317 @@
+//! Requests: their ids, answers, updates, and how their streams end.
+
+use super::*;
+use mainstem_core::moqt::message::{
+    Fetch, FetchTarget, NamespaceDone, PublishNamespace, Redirect, RequestOk, RequestUpdate,
+    SubscribeNamespace,
+};
+use mainstem_core::moqt::property::PropertiesBuilder;
+use mainstem_core::moqt::session::Accepted;
+
+fn publish_namespace(id: u64, path: &str) -> Message {
+    Message::from(PublishNamespace {
+        request_id: RequestId(id),
+        namespace: namespace(path),
+        parameters: Parameters::default(),
+    })
+}
+
+fn update(id: u64) -> Message {
+    Message::from(RequestUpdate {
+        request_id: RequestId(id),
+        parameters: Parameters {
+            forward: Some(false),
+            ..Parameters::default()
+        },
+    })
+}
+
+fn ok() -> Message {
+    Message::from(RequestOk::default())
+}
+
+#[test]
+fn request_ids_have_the_peers_parity_and_are_used_once() {
+    for draft in Draft::ALL {
+        let mut foreign = Peer::server(draft);
+        foreign.send(bidi(0), &subscribe(1, "x"));
+        assert_eq!(foreign.code(), Some(SessionCode::INVALID_REQUEST_ID));
+        let mut twice = Peer::server(draft);
+        twice.send(bidi(0), &subscribe(0, "x"));
+        twice.send(bidi(1), &subscribe(0, "y"));
+        assert_eq!(twice.code(), Some(SessionCode::INVALID_REQUEST_ID));
+        let mut of_server = Peer::client(draft);
+        of_server.send(bidi(0), &subscribe(1, "x"));
+        of_server.send(bidi(1), &publish_namespace(5, "q"));
+        of_server.send(bidi(2), &publish_namespace(3, "p"));
+        assert_eq!(of_server.code(), None);
+        of_server.send(bidi(3), &update(7));
+        assert_eq!(of_server.code(), Some(SessionCode::PROTOCOL_VIOLATION));
+    }
+}
+
+#[test]
+fn ids_of_updates_are_request_ids_too() {
+    let mut peer = Peer::server(Draft::D22);
+    peer.send(bidi(0), &subscribe(0, "x"));
+    peer.send(bidi(0), &update(2));
+    assert!(matches!(peer.events.last(), Some(Event::Update { .. })));
+    peer.send(bidi(0), &update(2));
+    assert_eq!(peer.code(), Some(SessionCode::INVALID_REQUEST_ID));
+}
+
+#[test]
+fn unanswered_updates_are_bounded() {
+    let limits = Limits {
+        request_gaps_max: 2,
+        ..Limits::default()
+    };
+    let mut peer = Peer::ready_with(Draft::D22, Side::Server, limits);
+    peer.send(bidi(0), &subscribe(0, "x"));
+    peer.send(bidi(0), &update(2));
+    peer.send(bidi(0), &update(4));
+    peer.command(|s| s.accept_update(RequestId(0), RequestOk::default()))
+        .unwrap();
+    peer.send(bidi(0), &update(6));
+    assert_eq!(peer.code(), None);
+    peer.send(bidi(0), &update(8));
+    assert_eq!(peer.code(), Some(SessionCode::TOO_MANY_REQUEST_UPDATES));
+}
+
+#[test]
+fn a_second_subscription_to_a_track_is_refused_in_18_only() {
+    for draft in Draft::ALL {
+        let mut peer = Peer::server(draft);
+        peer.send(bidi(0), &subscribe(0, "x"));
+        peer.send(bidi(1), &subscribe(2, "x"));
+        peer.send(bidi(2), &subscribe(4, "y"));
+        let expected = (draft == Draft::D18).then_some(RequestCode::DUPLICATE_SUBSCRIPTION);
+        assert_eq!(peer.refused(bidi(1)), expected, "{draft}");
+        assert_eq!(peer.refused(bidi(2)), None);
+        assert_eq!(peer.code(), None);
+    }
+}
+
+#[test]
+fn requests_beyond_the_limit_and_for_reserved_names_are_refused() {
+    let limits = Limits {
+        requests_max: 1,
+        ..Limits::default()
+    };
+    let mut peer = Peer::ready_with(Draft::D22, Side::Server, limits);
+    peer.send(bidi(0), &subscribe(0, "x"));
+    peer.send(bidi(1), &subscribe(2, "y"));
+    assert_eq!(peer.refused(bidi(1)), Some(RequestCode::EXCESSIVE_LOAD));
+    assert!(peer.was_finished(bidi(1)));
+    let mut peer = Peer::server(Draft::D22);
+    peer.send(bidi(0), &publish_namespace(0, ".session"));
+    assert_eq!(peer.refused(bidi(0)), Some(RequestCode::DOES_NOT_EXIST));
+    let fetch = Fetch {
+        request_id: RequestId(2),
+        target: FetchTarget::Track(track("x")),
+        parameters: Parameters::default(),
+    };
+    peer.send(bidi(1), &Message::from(fetch));
+    assert_eq!(peer.refused(bidi(1)), Some(RequestCode::NOT_SUPPORTED));
+    assert_eq!(peer.session.requests_len(), 0);
+}
+
+#[test]
+fn only_requests_begin_a_request_stream() {
+    for message in [
+        ok(),
+        subscribe_ok(1),
+        update(0),
+        refusal(RequestCode::TIMEOUT),
+    ] {
+        let mut peer = Peer::server(Draft::D22);
+        peer.send(bidi(0), &message);
+        assert_eq!(
+            peer.code(),
+            Some(SessionCode::PROTOCOL_VIOLATION),
+            "{message:?}"
+        );
+    }
+}
+
+#[test]
+fn answers_must_fit_their_request() {
+    let answered = |message: &Message| {
+        let mut peer = Peer::client(Draft::D22);
+        peer.command(|s| s.subscribe(track("x"), Parameters::default()))
+            .unwrap();
+        peer.send(own(0), message);
+        peer.code()
+    };
+    let violation = Some(SessionCode::PROTOCOL_VIOLATION);
+    assert_eq!(answered(&subscribe_ok(1)), None);
+    assert_eq!(
+        answered(&refusal(RequestCode(0x7777))),
+        None,
+        "unknown codes are fine"
+    );
+    assert_eq!(answered(&ok()), violation);
+    assert_eq!(answered(&update(1)), violation);
+    assert_eq!(answered(&subscribe(1, "y")), violation);
+    let mut twice = Peer::client(Draft::D22);
+    twice
+        .command(|s| s.subscribe(track("x"), Parameters::default()))
+        .unwrap();
+    twice.send(own(0), &subscribe_ok(1));
+    twice.send(own(0), &subscribe_ok(1));
+    assert_eq!(twice.code(), violation);
+}
+
+#[test]
+fn only_track_status_is_answered_with_properties() {
+    let mut peer = Peer::client(Draft::D22);
+    peer.command(|s| s.publish_namespace(namespace("a"), Parameters::default()))
+        .unwrap();
+    let answer = RequestOk {
+        properties: PropertiesBuilder::new().dynamic_groups(true).build(),
+        ..RequestOk::default()
+    };
+    peer.send(own(0), &Message::from(answer));
+    assert_eq!(peer.code(), Some(SessionCode::PROTOCOL_VIOLATION));
+}
+
+#[test]
+fn redirects_name_an_address_to_clients_only_and_no_track_for_a_namespace() {
+    let redirected = |side, uri: &str, name: &'static str, of_track: bool| {
+        let mut peer = Peer::ready_with(Draft::D22, side, Limits::default());
+        if of_track {
+            peer.command(|s| s.subscribe(track("x"), Parameters::default()))
+        } else {
+            peer.command(|s| s.publish_namespace(namespace("a"), Parameters::default()))
+        }
+        .unwrap();
+        let mut error = RequestError::new(RequestCode::REDIRECT, "there");
+        error.redirect = Some(Redirect {
+            connect_uri: uri.to_owned(),
+            namespace: namespace("c"),
+            name: name.into(),
+        });
+        peer.send(own(0), &Message::from(error));
+        peer.code()
+    };
+    let violation = Some(SessionCode::PROTOCOL_VIOLATION);
+    let uri = "moqt://there.test";
+    assert_eq!(redirected(Side::Client, uri, "x", true), None);
+    assert_eq!(redirected(Side::Server, uri, "x", true), violation);
+    assert_eq!(redirected(Side::Server, "", "x", true), None);
+    assert_eq!(redirected(Side::Client, uri, "x", false), violation);
+    assert_eq!(redirected(Side::Client, uri, "", false), None);
+}
+
+#[test]
+fn a_namespace_is_withdrawn_only_after_it_was_announced() {
+    let mut peer = Peer::client(Draft::D22);
+    peer.command(|s| s.subscribe_namespace(namespace("a"), Parameters::default()))
+        .unwrap();
+    peer.send(own(0), &ok());
+    let is_ok = |event: &Event| {
+        matches!(
+            event,
+            Event::Accepted {
+                accepted: Accepted::Request(_),
+                ..
+            }
+        )
+    };
+    assert!(peer.events.iter().any(is_ok));
+    let suffix = namespace("b");
+    peer.send(own(0), &Message::from(NamespaceDone { suffix }));
+    assert_eq!(peer.code(), Some(SessionCode::PROTOCOL_VIOLATION));
+}
+
+#[test]
+fn a_fin_after_subscribe_leaves_the_subscription_and_a_reset_ends_it() {
+    for draft in Draft::ALL {
+        let mut peer = Peer::server(draft);
+        peer.send(bidi(0), &subscribe(0, "x"));
+        peer.finish(bidi(0));
+        assert!(peer.cancelled().is_empty());
+        let answer = Parameters::default;
+        peer.command(|s| s.accept_subscribe(RequestId(0), answer(), Properties::default()))
+            .unwrap();
+        peer.stop(bidi(0));
+        assert_eq!(peer.cancelled(), [RequestId(0)]);
+        peer.send(bidi(1), &subscribe(2, "x"));
+        peer.reset(bidi(1));
+        assert_eq!(peer.cancelled(), [RequestId(0), RequestId(2)]);
+        assert!(peer.was_reset(bidi(1)));
+        assert_eq!(peer.session.requests_len(), 0);
+        assert_eq!(peer.code(), None);
+    }
+}
+
+#[test]
+fn a_fin_withdraws_a_namespace_and_is_answered() {
+    let mut peer = Peer::server(Draft::D22);
+    peer.send(bidi(0), &publish_namespace(0, "a"));
+    peer.command(|s| s.accept(RequestId(0), RequestOk::default()))
+        .unwrap();
+    peer.finish(bidi(0));
+    assert_eq!(peer.cancelled(), [RequestId(0)]);
+    assert!(peer.was_finished(bidi(0)));
+    let request = SubscribeNamespace {
+        request_id: RequestId(2),
+        prefix: namespace("a"),
+        parameters: Parameters::default(),
+    };
+    peer.send(bidi(1), &Message::from(request));
+    peer.stop(bidi(1));
+    assert_eq!(peer.cancelled(), [RequestId(0), RequestId(2)]);
+    assert_eq!(peer.code(), None);
+}
+
+#[test]
+fn a_request_stream_that_ends_inside_a_message_closes() {
+    let mut peer = Peer::server(Draft::D22);
+    peer.data(bidi(0), Bytes::from_static(&[0x03, 0x00]));
+    peer.finish(bidi(0));
+    assert_eq!(peer.code(), Some(SessionCode::PROTOCOL_VIOLATION));
+    let mut peer = Peer::server(Draft::D22);
+    peer.data(bidi(0), Bytes::from_static(&[0x03, 0x00]));
+    peer.reset(bidi(0));
+    assert_eq!(peer.code(), None, "a reset may come at any place");
+}
+
+#[test]
+fn a_publisher_that_ends_our_subscription_by_its_stream_ends_it() {
+    let asked = || {
+        let mut peer = Peer::client(Draft::D22);
+        peer.command(|s| s.subscribe(track("x"), Parameters::default()))
+            .unwrap();
+        peer.send(own(0), &subscribe_ok(1));
+        peer
+    };
+    let mut finished = asked();
+    finished.finish(own(0));
+    let mut reset = asked();
+    reset.reset(own(0));
+    let mut stopped = asked();
+    stopped.stop(own(0));
+    for peer in [finished, reset, stopped] {
+        assert_eq!(peer.cancelled(), [RequestId(0)]);
+        assert_eq!((peer.session.requests_len(), peer.code()), (0, None));
+    }
+}
+
+#[test]
+fn our_cancel_resets_and_stops_the_request_stream() {
+    let mut peer = Peer::client(Draft::D22);
+    let request = peer
+        .command(|s| s.subscribe(track("x"), Parameters::default()))
+        .unwrap();
+    peer.command(|s| s.cancel(request, StreamCode::CANCELLED))
+        .unwrap();
+    assert!(peer.was_reset(own(0)));
+    assert_eq!(peer.was_stopped(own(0)), Some(StreamCode::CANCELLED));
+    peer.send(own(0), &subscribe_ok(1));
+    assert_eq!(
+        (peer.events.len(), peer.code()),
+        (0, None),
+        "a late answer is nothing"
+    );
+}
