@@ -69,8 +69,6 @@ pub(crate) struct Net {
     stopped: BTreeSet<(End, StreamId)>,
     /// Ends without another end: the test feeds them. How this side closed them, once it did.
     loose: BTreeMap<End, Option<(u64, String)>>,
-    /// Streams whose receiver wants no more of them: nothing is delivered any longer.
-    stopped: BTreeSet<(End, StreamId)>,
     random: u64,
 }
 
@@ -91,7 +89,6 @@ impl Net {
             in_flight: BTreeMap::new(),
             stopped: BTreeSet::new(),
             loose: BTreeMap::new(),
-            stopped: BTreeSet::new(),
             random: seed | 1,
         }
     }
@@ -397,10 +394,6 @@ impl Net {
                             };
                             self.input(peer, input);
                         }
-                        continue;
-                    }
-                    let is_for_sender = matches!(event, StreamEvent::Stopped(_));
-                    if self.stopped.contains(&(end, stream)) && !is_for_sender {
                         continue;
                     }
                     self.input(

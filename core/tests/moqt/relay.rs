@@ -220,6 +220,7 @@ fn stalled_viewer_loses_old_groups_and_delays_nobody() {
     world.net.stall(slow.id, slow.session, true);
     let mut expected = vec![(1, 0)];
     for group in 2..12 {
+        world.net.advance(Duration::from_secs(1));
         for object in 0..4 {
             world.publish(group, object);
             expected.push((group, object));
@@ -243,6 +244,26 @@ fn stalled_viewer_loses_old_groups_and_delays_nobody() {
         let of_group: Vec<_> = seen.iter().filter(|(of, _)| *of == group).collect();
         assert!(of_group.is_sorted(), "{of_group:?}");
     }
+}
+
+#[test]
+fn burst_of_groups_is_no_sign_of_a_slow_viewer() {
+    let mut world = World::published("moqt-22");
+    let viewer = world.watch("moqt-22");
+    world.publish(1, 0);
+    world.net.stall(viewer.id, viewer.session, true);
+    let mut expected = vec![(1, 0)];
+    for group in 2..8 {
+        for object in 0..4 {
+            world.publish(group, object);
+            expected.push((group, object));
+        }
+        world.end_group(group);
+    }
+    world.net.stall(viewer.id, viewer.session, false);
+    let mut seen = viewer.seen();
+    seen.sort_unstable();
+    assert_eq!(seen, expected, "nothing is lost of what arrived at once");
 }
 
 #[test]

@@ -8,8 +8,8 @@
 //!
 //! One notified write per stream is in the transport at a time; what follows stays in the cache,
 //! which all subscribers share. When a new group begins while more than
-//! [`Limits::groups_behind_max`] older ones are unfinished for a subscriber, the oldest are reset:
-//! it loses old groups and goes on with new ones.
+//! [`Limits::groups_behind_max`] older ones are unfinished for a subscriber, and not just arrived in
+//! a burst, the oldest are reset: it loses old groups and goes on with new ones.
 //!
 //! # Order of delivery
 //!
@@ -45,6 +45,11 @@ pub struct Limits {
     /// Unfinished groups older than the newest that a subscriber may have before it loses the
     /// oldest.
     pub groups_behind_max: usize,
+    /// How long ago such a group must have begun to be lost: groups that arrive in a burst, after a
+    /// publisher's hiccup, are no sign of a slow subscriber.
+    pub late_after: Duration,
+    /// Unfinished groups that a burst may leave, however young they are.
+    pub burst_groups_max: usize,
     /// Bytes handed to a stream in one go.
     pub burst_bytes: usize,
     /// How long the last streams of an ended track may take.
@@ -56,6 +61,8 @@ impl Default for Limits {
         Self {
             cache: cache::Limits::default(),
             groups_behind_max: 2,
+            late_after: Duration::from_secs(1),
+            burst_groups_max: 7,
             burst_bytes: 64 << 10,
             end_timeout: Duration::from_secs(5),
         }
@@ -372,8 +379,9 @@ impl Track {
         let mut settled = Vec::new();
         for (key, subscription) in &mut self.subscriptions {
             self.counters.groups_dropped +=
-                subscription.make_room(sessions, *key, group, self.limits.groups_behind_max);
+                subscription.make_room(now, sessions, *key, group, &self.limits);
             let sent = subscription.serve(
+                now,
                 sessions,
                 *key,
                 (group, subgroup),
@@ -405,6 +413,7 @@ impl Track {
         };
         if let Some(cached) = self.cache.subgroup(group, subgroup) {
             let sent = subscription.serve(
+                now,
                 sessions,
                 key,
                 (group, subgroup),

@@ -16,7 +16,7 @@ use crate::moqt::object::{SubgroupHeader, SubgroupId};
 use crate::moqt::session::Sessions;
 use crate::time::Instant;
 use crate::transport::StreamId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// One subscriber's state.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(super) struct Subscription {
 
 #[derive(Debug, Default)]
 struct Cursor {
+    /// When this subscriber's group began.
+    began: Instant,
     stream: Option<StreamId>,
     /// Index of the next object in the cached subgroup.
     next: usize,
@@ -78,6 +80,7 @@ impl Subscription {
     /// `burst` bytes, then waits for the transport.
     pub(super) fn serve(
         &mut self,
+        now: Instant,
         sessions: &mut Sessions,
         key: SubscriberKey,
         place: (u64, u64),
@@ -93,7 +96,10 @@ impl Subscription {
         let range = self.range;
         let publisher = cached.info.priority.unwrap_or(default_priority);
         let priority = stream_priority(self.priority, publisher, self.order, place.0);
-        let cursor = self.cursors.entry(place).or_default();
+        let cursor = self.cursors.entry(place).or_insert_with(|| Cursor {
+            began: now,
+            ..Cursor::default()
+        });
         if cursor.is_over || cursor.waiting {
             return sent;
         }
@@ -191,13 +197,15 @@ impl Subscription {
     }
 
     /// Before a group is served that is new to this subscriber: drops the oldest unfinished ones
-    /// beyond `behind_max`. Returns how many groups were lost.
+    /// beyond `behind_max` that began at least `late_after` ago, and any beyond `burst_max`.
+    /// Returns how many groups were lost.
     pub(super) fn make_room(
         &mut self,
+        now: Instant,
         sessions: &mut Sessions,
         key: SubscriberKey,
         group: u64,
-        behind_max: usize,
+        limits: &super::Limits,
     ) -> u64 {
         let is_known = self
             .cursors
@@ -207,16 +215,22 @@ impl Subscription {
         if is_known {
             return 0;
         }
-        let unfinished: BTreeSet<u64> = self
-            .cursors
-            .range(..(group, 0))
-            .filter(|(_, cursor)| cursor.stream.is_some())
-            .map(|((group, _), _)| *group)
-            .collect();
-        let excess = unfinished.len().saturating_sub(behind_max);
+        let mut unfinished: BTreeMap<u64, Instant> = BTreeMap::new();
+        for ((of, _), cursor) in self.cursors.range(..(group, 0)) {
+            if cursor.stream.is_some() {
+                unfinished.entry(*of).or_insert(cursor.began);
+            }
+        }
         let mut dropped = 0;
-        for old in unfinished.into_iter().take(excess) {
+        let mut behind = unfinished.len();
+        for (old, began) in unfinished {
+            let is_late = now.saturating_since(began) >= limits.late_after;
+            let is_too_much = behind > limits.burst_groups_max;
+            if behind <= limits.groups_behind_max || !(is_late || is_too_much) {
+                break;
+            }
             dropped += self.reset_group(sessions, key, old, false);
+            behind -= 1;
         }
         dropped
     }
