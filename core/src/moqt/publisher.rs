@@ -80,7 +80,7 @@ impl Publisher {
                 .ids()
                 .filter(|id| {
                     self.sessions
-                        .get(*id)
+                        .session(*id)
                         .is_some_and(session::Session::is_ready)
                 })
                 .collect();
@@ -174,7 +174,7 @@ impl Publisher {
     }
 
     fn announce_on(&mut self, session: SessionId, namespace: &TrackNamespace) {
-        let Some(open) = self.sessions.get_mut(session) else {
+        let Some(open) = self.sessions.session_mut(session) else {
             return;
         };
         match open.publish_namespace(namespace.clone(), Parameters::default()) {
@@ -222,7 +222,7 @@ impl Publisher {
                 if let Some((track, sessions)) = self.track_of(key) {
                     track.update(now, sessions, key, &parameters);
                 }
-                if let Some(open) = self.sessions.get_mut(session) {
+                if let Some(open) = self.sessions.session_mut(session) {
                     // An update of a request that is over needs no answer.
                     let _ = open.accept_update(request, RequestOk::default());
                 }
@@ -273,7 +273,7 @@ impl Publisher {
         request: RequestId,
         message: Message,
     ) {
-        let Some(open) = self.sessions.get_mut(session) else {
+        let Some(open) = self.sessions.session_mut(session) else {
             return;
         };
         let refusal = match message {

@@ -110,7 +110,7 @@ impl Subscriber {
     ) -> Result<Key, CommandError> {
         let open = self
             .sessions
-            .get_mut(session)
+            .session_mut(session)
             .ok_or(CommandError::NotReady)?;
         let request = open.subscribe(track.clone(), parameters)?;
         self.tracks.insert((session, request), track);
@@ -120,7 +120,10 @@ impl Subscriber {
     /// Gives a subscription up.
     pub fn unsubscribe(&mut self, key: Key) -> Result<(), CommandError> {
         self.tracks.remove(&key);
-        let open = self.sessions.get_mut(key.0).ok_or(CommandError::NotReady)?;
+        let open = self
+            .sessions
+            .session_mut(key.0)
+            .ok_or(CommandError::NotReady)?;
         open.cancel(key.1, StreamCode::CANCELLED)
     }
 
@@ -214,7 +217,7 @@ impl Subscriber {
                 Event::Closed { session, closed }
             }
             SessionEvent::Request { request, .. } => {
-                let open = self.sessions.get_mut(session)?;
+                let open = self.sessions.session_mut(session)?;
                 let error =
                     RequestError::new(RequestCode::UNINTERESTED, "this end only subscribes");
                 // A request that ended meanwhile needs no answer.

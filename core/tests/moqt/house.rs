@@ -220,7 +220,7 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) fn act<R>(&self, act: impl FnOnce(&mut session::Session) -> R) -> R {
         let mut node = self.node.borrow_mut();
-        act(node.app.sessions.get_mut(self.session).unwrap())
+        act(node.app.sessions.session_mut(self.session).unwrap())
     }
 
     pub(crate) fn publish(&self, track: &FullTrackName) -> RequestId {

@@ -110,7 +110,7 @@ impl Relay {
         };
         let accepted = self
             .sessions
-            .get_mut(key.0)
+            .session_mut(key.0)
             .is_some_and(|session| session.accept(key.1, RequestOk::default()).is_ok());
         if accepted {
             self.ask_to_forward(key, &publish.parameters);
@@ -133,7 +133,7 @@ impl Relay {
                 forward: Some(true),
                 ..Parameters::default()
             };
-            if let Some(session) = self.sessions.get_mut(key.0) {
+            if let Some(session) = self.sessions.session_mut(key.0) {
                 // A request that ended meanwhile need not forward.
                 let _ = session.update(key.1, forward);
             }
@@ -218,7 +218,7 @@ impl Relay {
         self.remember_permission(now, key, allowed);
         self.watchers.insert(prefix.fields(), key);
         self.watched.insert(key, prefix.clone());
-        let Some(session) = self.sessions.get_mut(key.0) else {
+        let Some(session) = self.sessions.session_mut(key.0) else {
             return;
         };
         for name in names {
@@ -247,7 +247,7 @@ impl Relay {
             let Some(suffix) = namespace.suffix_after(prefix) else {
                 continue;
             };
-            if let Some(session) = self.sessions.get_mut(session) {
+            if let Some(session) = self.sessions.session_mut(session) {
                 // A request that ended meanwhile needs no news.
                 let _ = if is_published {
                     session.namespace(request, suffix)
@@ -278,7 +278,7 @@ impl Relay {
                 && let Err(cause) = self.renew(now, key, parameters)
             {
                 let error = RequestError::new(cause.request_code(), cause.reason());
-                if let Some(session) = self.sessions.get_mut(key.0) {
+                if let Some(session) = self.sessions.session_mut(key.0) {
                     // The subscription ends with the refusal.
                     let _ = session.reject_update(key.1, error);
                 }
@@ -290,7 +290,7 @@ impl Relay {
                 answer.parameters.largest = entry.track.largest();
             }
         }
-        if let Some(session) = self.sessions.get_mut(key.0) {
+        if let Some(session) = self.sessions.session_mut(key.0) {
             // An update of a request that is over needs no answer.
             let _ = session.accept_update(key.1, answer);
         }
@@ -361,7 +361,7 @@ impl Relay {
 
     pub(super) fn accept(&mut self, key: RequestKey) -> bool {
         self.sessions
-            .get_mut(key.0)
+            .session_mut(key.0)
             .is_some_and(|session| session.accept(key.1, RequestOk::default()).is_ok())
     }
 
@@ -370,14 +370,14 @@ impl Relay {
     }
 
     pub(super) fn refuse_with(&mut self, key: RequestKey, error: RequestError) {
-        if let Some(session) = self.sessions.get_mut(key.0) {
+        if let Some(session) = self.sessions.session_mut(key.0) {
             // A request that ended meanwhile needs no answer.
             let _ = session.reject(key.1, error);
         }
     }
 
     pub(super) fn cancel(&mut self, key: RequestKey, code: StreamCode) {
-        if let Some(session) = self.sessions.get_mut(key.0) {
+        if let Some(session) = self.sessions.session_mut(key.0) {
             // A request that ended meanwhile needs no cancel.
             let _ = session.cancel(key.1, code);
         }

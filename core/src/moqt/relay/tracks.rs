@@ -160,7 +160,7 @@ impl Relay {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let Some(session) = self.sessions.get_mut(key.0) else {
+        let Some(session) = self.sessions.session_mut(key.0) else {
             return;
         };
         let answer = Parameters {
@@ -201,7 +201,7 @@ impl Relay {
         key: RequestKey,
         code: PublishDoneCode,
     ) {
-        if let Some(session) = self.sessions.get_mut(key.0) {
+        if let Some(session) = self.sessions.session_mut(key.0) {
             let done = session.publish_done(key.1, code, "auth_failed: the token has expired");
             if done.is_err() {
                 let error = RequestError::new(RequestCode::EXPIRED_AUTH_TOKEN, "token expired");
@@ -271,7 +271,7 @@ impl Relay {
             return false;
         };
         let session = publisher.0;
-        let Some(open) = self.sessions.get_mut(session) else {
+        let Some(open) = self.sessions.session_mut(session) else {
             return false;
         };
         let Ok(request) = open.subscribe(spelled, Parameters::default()) else {

@@ -1,7 +1,7 @@
 //! All MoQT sessions of one machine: routes the transport's inputs, keeps the deadlines in order.
 //!
 //! Relay, publisher and subscriber share it: they take [`Event`]s with the session's name from
-//! [`Sessions::poll_event`], command a session by [`Sessions::get_mut`], and hand the transport work
+//! [`Sessions::poll_event`], command a session by [`Sessions::session_mut`], and hand the transport work
 //! on from [`Sessions::poll_output`].
 //!
 //! Only sessions that something happened to are looked at; the deadline of the others stands in an
@@ -68,19 +68,19 @@ impl Sessions {
     }
 
     /// A session, to look at.
-    pub fn get(&self, id: SessionId) -> Option<&Session> {
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
         self.by_id.get(&id)
     }
 
     /// A session, to command.
-    pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+    pub fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.touched.insert(id);
         self.by_id.get_mut(&id)
     }
 
     /// Ends a session.
     pub fn close(&mut self, id: SessionId, code: SessionCode, reason: &str) {
-        if let Some(session) = self.get_mut(id) {
+        if let Some(session) = self.session_mut(id) {
             session.close(code, reason);
         }
     }
@@ -94,16 +94,16 @@ impl Sessions {
                 stream,
                 event,
             } => {
-                if let Some(session) = self.get_mut(session) {
+                if let Some(session) = self.session_mut(session) {
                     session.handle_stream(now, stream, event);
                 }
             }
             Input::Datagram { session, data } => {
-                if let Some(session) = self.get_mut(session) {
+                if let Some(session) = self.session_mut(session) {
                     session.handle_datagram(now, data);
                 }
             }
-            Input::Closed { session, closed } => match self.get_mut(session) {
+            Input::Closed { session, closed } => match self.session_mut(session) {
                 Some(known) => known.handle_closed(closed),
                 None => self.events.push_back((session, Event::Closed(closed))),
             },
@@ -149,7 +149,7 @@ impl Sessions {
             }
             self.deadlines.pop_first();
             self.deadline_of.remove(&id);
-            if let Some(session) = self.get_mut(id) {
+            if let Some(session) = self.session_mut(id) {
                 session.handle_timeout(now);
             }
             self.drain();

@@ -234,7 +234,7 @@ impl Track {
                 continue;
             }
             let sent = sessions
-                .get_mut(*session)
+                .session_mut(*session)
                 .is_some_and(|session| session.send_datagram(*request, object).is_ok());
             if sent {
                 self.counters.objects_sent += 1;
@@ -446,7 +446,7 @@ impl Track {
         }
         self.subscriptions.remove(&key);
         let (session, request) = key;
-        if let Some(session) = sessions.get_mut(session) {
+        if let Some(session) = sessions.session_mut(session) {
             // The request may be gone already; then nobody is left to be told.
             let _ = session.publish_done(request, code, reason);
         }

@@ -76,6 +76,10 @@ impl Subscription {
         self.cursors.values().any(|cursor| cursor.stream.is_some())
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what to send, to whom and how: a struct would only hide the same list"
+    )]
     /// Sends what the cache holds of a subgroup and this subscriber has not been sent, up to
     /// `burst` bytes, then waits for the transport.
     pub(super) fn serve(
@@ -104,7 +108,7 @@ impl Subscription {
             return sent;
         }
         let (session, request) = key;
-        let Some(session) = sessions.get_mut(session) else {
+        let Some(session) = sessions.session_mut(session) else {
             return sent;
         };
         let mut budget = burst;
@@ -175,7 +179,7 @@ impl Subscription {
         if cursor.fin_sent {
             cursor.stream = None;
             cursor.is_over = true;
-            if let Some(session) = sessions.get_mut(key.0) {
+            if let Some(session) = sessions.session_mut(key.0) {
                 session.release_stream(stream);
             }
         }
@@ -257,7 +261,7 @@ impl Subscription {
             cursor.is_over = true;
             if let Some(stream) = cursor.stream.take() {
                 lost = true;
-                if let Some(session) = sessions.get_mut(key.0) {
+                if let Some(session) = sessions.session_mut(key.0) {
                     session.reset_stream(stream, StreamCode::DELIVERY_TIMEOUT);
                 }
             }
