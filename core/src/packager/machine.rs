@@ -27,6 +27,9 @@ pub struct Counters {
     pub implausible_time: u64,
     /// Frames without bytes, or larger than the limit.
     pub refused_size: u64,
+    /// Chunks left out because the track had got as far already: a new configuration, or a clock that
+    /// no encoder has, put them at or before the last one.
+    pub not_after_last: u64,
     /// Audio frames left out because their timestamps stay behind their samples.
     pub surplus_audio: u64,
 }
@@ -43,6 +46,8 @@ pub struct Packager {
     /// `None` once it runs.
     gathering: Option<Gathering>,
     counters: Counters,
+    /// Decode time of the last chunk of each track id, over changes of its configuration.
+    last: BTreeMap<u32, MediaTime>,
     outputs: VecDeque<Output>,
 }
 
@@ -64,6 +69,7 @@ impl Packager {
             faulty: BTreeSet::new(),
             gathering: Some(Gathering::default()),
             counters: Counters::default(),
+            last: BTreeMap::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -254,7 +260,19 @@ impl Packager {
     }
 
     fn put(&mut self, chunks: Vec<Chunk>) {
-        self.counters.chunks += chunks.len() as u64;
-        self.outputs.extend(chunks.into_iter().map(Output::Chunk));
+        for chunk in chunks {
+            let (id, at) = (chunk.track_id, chunk.decode_time);
+            let is_after = self
+                .last
+                .get(&id)
+                .is_none_or(|last| last.timescale() != at.timescale() || last.ticks() < at.ticks());
+            if is_after {
+                self.last.insert(id, at);
+                self.counters.chunks += 1;
+                self.outputs.push_back(Output::Chunk(chunk));
+            } else {
+                self.counters.not_after_last += 1;
+            }
+        }
     }
 }
