@@ -7,6 +7,7 @@
 
 use crate::connection::{Connection, Context, Phase};
 use crate::wire_id::WireId;
+use bytes::Bytes;
 use mainstem_core::transport::{Input, StreamEvent, StreamId};
 use quinn_proto::ReadError;
 
@@ -60,7 +61,7 @@ impl Connection {
             match chunks.next(*budget) {
                 Ok(Some(chunk)) => {
                     *budget = budget.saturating_sub(chunk.bytes.len());
-                    tell(StreamEvent::Data(chunk.bytes));
+                    tell(StreamEvent::Data(unpinned(chunk.bytes)));
                 }
                 Ok(None) => {
                     tell(StreamEvent::Finished);
@@ -97,7 +98,7 @@ impl Connection {
         let more = match next {
             Ok(Some(chunk)) => {
                 *budget = budget.saturating_sub(chunk.bytes.len());
-                machine.data(wire, chunk.bytes);
+                machine.data(wire, unpinned(chunk.bytes));
                 true
             }
             Ok(None) => {
@@ -113,5 +114,19 @@ impl Connection {
         self.apply_effects(cx);
         self.open_request(cx);
         more && matches!(self.phase, Phase::Http3 { .. })
+    }
+}
+
+/// Pieces below this many bytes are copied.
+const SMALL: usize = 256;
+
+/// A piece that keeps no more memory than about its own size. Stream bytes are slices of the packets
+/// that brought them, and a packet may bring a single byte: whoever keeps that byte, within whatever
+/// bound, would keep the packet.
+fn unpinned(bytes: Bytes) -> Bytes {
+    if bytes.len() < SMALL {
+        Bytes::copy_from_slice(&bytes)
+    } else {
+        bytes
     }
 }
