@@ -47,13 +47,16 @@ const ROOMS_WITH_MUTATIONS: &[&str] = &[
 
 const MUTATION_COUNTS: &[(&str, &str)] = &[
     ("MAINSTEM_MUTATIONS", "20000"),
-    ("MAINSTEM_RTMP_MUTATIONS", "20000"),
+    ("MAINSTEM_UPLOAD_MUTATIONS", "2000"),
 ];
 
 const MEDIA_WITH_TOOLS: &[&str] = &[
     "--package=mainstem-core",
-    "--features=external-tools",
+    "--package=mainstem-engine",
+    "--features=mainstem-core/external-tools,mainstem-engine/external-tools",
     "--test=ffprobe",
+    "--test=packager",
+    "--test=rtmp",
 ];
 
 const HARNESS: &[&str] = &[
@@ -94,7 +97,7 @@ pub(crate) const SUITES: &[Suite] = &[
     ),
     Suite::new(
         "media",
-        "what we write, ffprobe reads",
+        "what ffmpeg pushes we take, what we write ffprobe reads",
         &[Need::Ffmpeg],
         Work::Tests(MEDIA_WITH_TOOLS, &[]),
     ),

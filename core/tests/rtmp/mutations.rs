@@ -1,6 +1,6 @@
 //! Hostile sessions: captures of real encoders, damaged.
 //!
-//! `MAINSTEM_RTMP_MUTATIONS` sets how many; each is a function of its number.
+//! `MAINSTEM_MUTATIONS` sets how many; each is a function of its number.
 
 use super::{FFMPEG_5, FFMPEG_9, replay};
 use mainstem_core::rtmp::Limits;
@@ -103,7 +103,7 @@ fn mutated_sessions_end_with_a_reason_and_within_limits() {
         clippy::disallowed_methods,
         reason = "a test reads how much of it is wanted"
     )]
-    let count = std::env::var("MAINSTEM_RTMP_MUTATIONS")
+    let count = std::env::var("MAINSTEM_MUTATIONS")
         .ok()
         .and_then(|count| count.parse().ok())
         .unwrap_or(MUTATIONS);
