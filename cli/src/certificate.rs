@@ -51,28 +51,32 @@ impl Source {
         let mut seen = self.changed();
         loop {
             tokio::time::sleep(RELOAD_EVERY).await;
-            let now = self.changed();
-            let is_old = match &self {
-                Self::Development { folder, .. } => is_due(&folder.join(CHAIN)),
-                Self::Files { .. } => false,
-            };
-            if now == seen && !is_old {
-                continue;
-            }
-            seen = now;
-            let replaced = self
-                .read()
-                .and_then(|(chain, key)| Ok(certificates.replace(chain, key)?));
-            match replaced {
-                Ok(()) => {
-                    tracing::info!(sha256 = %hex(&certificates.sha256()), "certificate replaced");
-                }
-                Err(error) => {
-                    tracing::warn!(error = %format!("{error:#}"), "the old certificate stays");
-                }
-            }
-            seen = self.changed().or(seen);
+            self.look(&mut seen, &certificates);
         }
+    }
+
+    /// One look at the files.
+    fn look(&self, seen: &mut Changed, certificates: &Certificates) {
+        let now = self.changed();
+        let is_old = match self {
+            Self::Development { folder, .. } => is_due(&folder.join(CHAIN)),
+            Self::Files { .. } => false,
+        };
+        if now == *seen && !is_old {
+            return;
+        }
+        let replaced = self
+            .read()
+            .and_then(|(chain, key)| Ok(certificates.replace(chain, key)?));
+        match replaced {
+            Ok(()) => {
+                tracing::info!(sha256 = %hex(&certificates.sha256()), "certificate replaced");
+            }
+            Err(error) => {
+                tracing::warn!(error = %format!("{error:#}"), "the old certificate stays");
+            }
+        }
+        *seen = self.changed();
     }
 
     fn read(&self) -> anyhow::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
@@ -89,7 +93,7 @@ impl Source {
     }
 
     /// When the files were last changed.
-    fn changed(&self) -> Option<(SystemTime, SystemTime)> {
+    fn changed(&self) -> Changed {
         let (chain, key) = match self {
             Self::Development { folder, .. } => (folder.join(CHAIN), folder.join(KEY)),
             Self::Files { chain, key } => (chain.clone(), key.clone()),
@@ -98,6 +102,9 @@ impl Source {
         Some((modified(&chain)?, modified(&key)?))
     }
 }
+
+/// When the chain and the key were last changed; `None` while one of them is not there.
+type Changed = Option<(SystemTime, SystemTime)>;
 
 const CHAIN: &str = "certificate.pem";
 const KEY: &str = "certificate.key";
@@ -193,6 +200,32 @@ mod tests {
         assert_eq!(development(folder.path()).load().unwrap().sha256(), first);
         std::fs::remove_file(folder.path().join(CHAIN)).unwrap();
         assert_ne!(development(folder.path()).load().unwrap().sha256(), first);
+    }
+
+    #[test]
+    fn renewed_files_are_shown_and_broken_ones_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mine, theirs) = (folder.path().join("mine"), folder.path().join("theirs"));
+        make(&mine, &["localhost".to_owned()]).unwrap();
+        make(&theirs, &["localhost".to_owned()]).unwrap();
+        let source = Source::Files {
+            chain: mine.join(CHAIN),
+            key: mine.join(KEY),
+        };
+        let certificates = source.load().unwrap();
+        let (first, mut seen) = (certificates.sha256(), source.changed());
+        source.look(&mut seen, &certificates);
+        assert_eq!(certificates.sha256(), first);
+
+        std::fs::write(mine.join(CHAIN), "half a file").unwrap();
+        source.look(&mut seen, &certificates);
+        assert_eq!(certificates.sha256(), first, "the old one stays");
+
+        for file in [CHAIN, KEY] {
+            std::fs::copy(theirs.join(file), mine.join(file)).unwrap();
+        }
+        source.look(&mut seen, &certificates);
+        assert_ne!(certificates.sha256(), first);
     }
 
     #[test]
