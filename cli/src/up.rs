@@ -184,7 +184,7 @@ impl Roles {
     pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let secret = random_secret()?;
         // The control plane comes first and knows the relay only later.
-        let figures: Arc<OnceLock<mainstem_relay::MetricsSource>> = Arc::default();
+        let figures: Arc<Figures> = Arc::default();
         let mut control = mainstem_control::Config::new(settings.http, &settings.data_dir);
         control.relay_secret = Some(secret.clone());
         control.metrics = Some(metrics_page(Arc::clone(&figures)));
@@ -213,7 +213,7 @@ impl Roles {
             reset_key: Some(reset_key(&settings.data_dir)?),
         })?;
         // Set once, a few lines after it was made.
-        let _ = figures.set(relay.metrics_source());
+        let _ = figures.relay.set(relay.metrics_source());
         relay.informed().await;
 
         let relay_addr = reachable(relay.local_addr());
@@ -234,6 +234,8 @@ impl Roles {
             },
         ))
         .await?;
+
+        let _ = figures.engine.set(Arc::clone(&engine.metrics));
 
         let ready = Ready {
             http: format!("http://{}", shown(settings, control.local_addr)),
@@ -312,12 +314,22 @@ async fn wait_for_end() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn metrics_page(figures: Arc<OnceLock<mainstem_relay::MetricsSource>>) -> MetricsPage {
+/// Where the figures of `/metrics` come from, once their programs have started.
+#[derive(Default)]
+struct Figures {
+    relay: OnceLock<mainstem_relay::MetricsSource>,
+    engine: OnceLock<Arc<mainstem_engine::Metrics>>,
+}
+
+fn metrics_page(figures: Arc<Figures>) -> MetricsPage {
     MetricsPage::new(move || {
-        let metrics = figures.get().and_then(mainstem_relay::MetricsSource::read);
-        metrics
-            .map(|metrics| mainstem_relay::metrics::render(&metrics))
-            .unwrap_or_default()
+        let relay = figures
+            .relay
+            .get()
+            .and_then(mainstem_relay::MetricsSource::read);
+        let relay = relay.map(|metrics| mainstem_relay::metrics::render(&metrics));
+        let engine = figures.engine.get().map(|metrics| metrics.render());
+        relay.unwrap_or_default() + &engine.unwrap_or_default()
     })
 }
 
