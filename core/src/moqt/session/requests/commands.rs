@@ -1,0 +1,353 @@
+//! What the owner wants of requests: to ask, and to answer what the peer asks.
+//!
+//! Faults of the owner, and commands that come too late, are a `CommandError`. Source:
+//! draft-ietf-moq-transport-18 sections 5.1, 6, 9.3 to 9.22.
+
+use super::super::{
+    CommandError, Direction, Message, Origin, Output, Parameters, PublishDoneCode,
+    REQUEST_PRIORITY, RequestError, RequestId, RequestOk, Session, State, StreamCode, StreamId,
+    SubscribeOk, TrackAlias, TrackNamespace,
+};
+use super::{Phase, Request};
+use crate::moqt::message::RequestKind as Kind;
+use crate::moqt::message::{
+    Namespace, NamespaceDone, Publish, PublishDone, PublishNamespace, RequestUpdate, Subscribe,
+    SubscribeNamespace,
+};
+use crate::moqt::name::FullTrackName;
+use crate::moqt::property::Properties;
+
+/// Commands that ask.
+impl Session {
+    /// Asks for a track.
+    pub fn subscribe(
+        &mut self,
+        track: FullTrackName,
+        parameters: Parameters,
+    ) -> Result<RequestId, CommandError> {
+        self.ask(Kind::Subscribe, Some(track.clone()), |id| {
+            Message::Subscribe(Subscribe {
+                request_id: id,
+                track,
+                parameters,
+            })
+        })
+    }
+
+    /// Offers a track; its data streams may be opened at once, with the returned alias.
+    pub fn publish(
+        &mut self,
+        track: FullTrackName,
+        parameters: Parameters,
+        properties: Properties,
+    ) -> Result<RequestId, CommandError> {
+        let track_alias = self.take_alias();
+        let id = self.ask(Kind::Publish, Some(track.clone()), |id| {
+            Message::Publish(Publish {
+                request_id: id,
+                track,
+                track_alias,
+                parameters,
+                properties,
+            })
+        })?;
+        if let Some(request) = self.requests.get_mut(&id) {
+            request.alias = Some(track_alias);
+        }
+        Ok(id)
+    }
+
+    /// Offers the tracks below a namespace.
+    pub fn publish_namespace(
+        &mut self,
+        namespace: TrackNamespace,
+        parameters: Parameters,
+    ) -> Result<RequestId, CommandError> {
+        self.ask(Kind::PublishNamespace, None, |id| {
+            Message::PublishNamespace(PublishNamespace {
+                request_id: id,
+                namespace,
+                parameters,
+            })
+        })
+    }
+
+    /// Asks which namespaces below a prefix are published, now and later.
+    pub fn subscribe_namespace(
+        &mut self,
+        prefix: TrackNamespace,
+        parameters: Parameters,
+    ) -> Result<RequestId, CommandError> {
+        self.ask(Kind::SubscribeNamespace, None, |id| {
+            Message::SubscribeNamespace(SubscribeNamespace {
+                request_id: id,
+                prefix,
+                parameters,
+            })
+        })
+    }
+
+    /// Changes a request of ours, or a subscription that the peer's PUBLISH established.
+    pub fn update(
+        &mut self,
+        request: RequestId,
+        parameters: Parameters,
+    ) -> Result<(), CommandError> {
+        let limit = self.limits.request_gaps_max;
+        let (stream, updates) = {
+            let entry = self.established(request)?;
+            (entry.stream, entry.updates_sent)
+        };
+        if updates >= limit {
+            return Err(CommandError::TooManyRequests { limit });
+        }
+        let request_id = self.own_ids.take();
+        self.send(
+            stream,
+            &Message::RequestUpdate(RequestUpdate {
+                request_id,
+                parameters,
+            }),
+        )?;
+        if let Some(entry) = self.requests.get_mut(&request) {
+            entry.updates_sent += 1;
+        }
+        Ok(())
+    }
+
+    /// Gives a request up, whoever asked.
+    pub fn cancel(&mut self, request: RequestId, code: StreamCode) -> Result<(), CommandError> {
+        let stream = self.find(request)?.stream;
+        self.reset(stream, code);
+        if self.drop_incoming(stream) {
+            self.stop(stream, code);
+        }
+        self.forget(request);
+        Ok(())
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        kind: Kind,
+        track: Option<FullTrackName>,
+        message: impl FnOnce(RequestId) -> Message,
+    ) -> Result<RequestId, CommandError> {
+        if self.state != State::Ready {
+            return Err(CommandError::NotReady);
+        }
+        if self.goaway_received {
+            return Err(CommandError::GoingAway);
+        }
+        let limit = self.limits.requests_max;
+        if self.requests.len() >= limit {
+            return Err(CommandError::TooManyRequests { limit });
+        }
+        let id = RequestId(self.own_ids.next());
+        let mut head = bytes::BytesMut::new();
+        message(id).encode(self.draft, &mut head)?;
+        self.own_ids.take();
+        let stream = StreamId::new(Origin::Local, Direction::Bidirectional, self.next_bidi);
+        self.next_bidi += 1;
+        let session = self.id;
+        self.transport(Output::Open {
+            session,
+            stream,
+            priority: REQUEST_PRIORITY,
+        });
+        self.write(stream, head.freeze(), false);
+        self.incoming
+            .insert(stream, super::super::incoming::Incoming::request());
+        self.request_streams.insert(stream, id);
+        self.requests.insert(id, Request::new(stream, kind, track));
+        Ok(id)
+    }
+}
+
+/// Commands that answer.
+impl Session {
+    /// Agrees to a SUBSCRIBE; objects may follow.
+    pub fn accept_subscribe(
+        &mut self,
+        request: RequestId,
+        parameters: Parameters,
+        properties: Properties,
+    ) -> Result<(), CommandError> {
+        let stream = self.pending(request, |kind| kind == Kind::Subscribe)?;
+        let track_alias = self.take_alias();
+        let answer = SubscribeOk {
+            track_alias,
+            parameters,
+            properties,
+        };
+        self.send(stream, &Message::SubscribeOk(answer))?;
+        if let Some(entry) = self.requests.get_mut(&request) {
+            entry.alias = Some(track_alias);
+            entry.phase = Phase::Established;
+        }
+        Ok(())
+    }
+
+    /// Agrees to any other request of the peer.
+    pub fn accept(&mut self, request: RequestId, answer: RequestOk) -> Result<(), CommandError> {
+        let stream = self.pending(request, |kind| {
+            !matches!(kind, Kind::Subscribe | Kind::Fetch)
+        })?;
+        self.send(stream, &Message::RequestOk(answer))?;
+        if let Some(entry) = self.requests.get_mut(&request) {
+            entry.phase = Phase::Established;
+        }
+        Ok(())
+    }
+
+    /// Refuses a request of the peer.
+    pub fn reject(&mut self, request: RequestId, error: RequestError) -> Result<(), CommandError> {
+        let stream = self.pending(request, |_| true)?;
+        self.send(stream, &Message::RequestError(error))?;
+        self.write(stream, bytes::Bytes::new(), true);
+        self.discard_rest(stream);
+        self.forget(request);
+        Ok(())
+    }
+
+    /// Agrees to the oldest unanswered update of the peer.
+    pub fn accept_update(
+        &mut self,
+        request: RequestId,
+        answer: RequestOk,
+    ) -> Result<(), CommandError> {
+        let stream = self.answer_update(request)?;
+        self.send(stream, &Message::RequestOk(answer))
+    }
+
+    /// Refuses the oldest unanswered update of the peer. A subscription ends with it.
+    pub fn reject_update(
+        &mut self,
+        request: RequestId,
+        error: RequestError,
+    ) -> Result<(), CommandError> {
+        let stream = self.answer_update(request)?;
+        self.send(stream, &Message::RequestError(error))?;
+        if self.find(request)?.is_publisher() {
+            self.reset_data_streams(request, StreamCode::CANCELLED);
+            return self.publish_done(request, PublishDoneCode::UPDATE_FAILED, "update refused");
+        }
+        Ok(())
+    }
+
+    /// Tells a SUBSCRIBE_NAMESPACE of the peer about a namespace.
+    pub fn namespace(
+        &mut self,
+        request: RequestId,
+        suffix: TrackNamespace,
+    ) -> Result<(), CommandError> {
+        let stream = self.established(request)?.stream;
+        self.send(stream, &Message::Namespace(Namespace { suffix }))
+    }
+
+    /// Tells a SUBSCRIBE_NAMESPACE of the peer that a namespace is gone.
+    pub fn namespace_done(
+        &mut self,
+        request: RequestId,
+        suffix: TrackNamespace,
+    ) -> Result<(), CommandError> {
+        let stream = self.established(request)?.stream;
+        self.send(stream, &Message::NamespaceDone(NamespaceDone { suffix }))
+    }
+
+    /// Ends a subscription that this end publishes. Its data streams must be over: those that are
+    /// not are reset.
+    pub fn publish_done(
+        &mut self,
+        request: RequestId,
+        code: PublishDoneCode,
+        reason: &str,
+    ) -> Result<(), CommandError> {
+        let entry = self.find(request)?;
+        if !entry.is_publisher() {
+            return Err(CommandError::WrongRequest(request));
+        }
+        let stream = entry.stream;
+        self.reset_data_streams(request, StreamCode::CANCELLED);
+        let stream_count = self.find(request)?.streams_opened;
+        let done = PublishDone {
+            code,
+            stream_count: Some(stream_count),
+            reason: reason.to_owned(),
+        };
+        self.send(stream, &Message::PublishDone(done))?;
+        self.write(stream, bytes::Bytes::new(), true);
+        self.discard_rest(stream);
+        self.forget(request);
+        Ok(())
+    }
+
+    pub(super) fn answer_update(&mut self, request: RequestId) -> Result<StreamId, CommandError> {
+        let entry = self
+            .requests
+            .get_mut(&request)
+            .ok_or(CommandError::UnknownRequest(request))?;
+        if entry.updates_received == 0 {
+            return Err(CommandError::WrongRequest(request));
+        }
+        entry.updates_received -= 1;
+        Ok(entry.stream)
+    }
+
+    pub(super) fn find(&self, request: RequestId) -> Result<&Request, CommandError> {
+        self.requests
+            .get(&request)
+            .ok_or(CommandError::UnknownRequest(request))
+    }
+
+    pub(super) fn established(&self, request: RequestId) -> Result<&Request, CommandError> {
+        let entry = self.find(request)?;
+        if entry.phase == Phase::Established {
+            Ok(entry)
+        } else {
+            Err(CommandError::WrongRequest(request))
+        }
+    }
+
+    pub(super) fn pending(
+        &self,
+        request: RequestId,
+        fits: impl FnOnce(Kind) -> bool,
+    ) -> Result<StreamId, CommandError> {
+        let entry = self.find(request)?;
+        let is_asked = entry.origin() == Origin::Peer && entry.phase == Phase::Pending;
+        if is_asked && fits(entry.kind) {
+            Ok(entry.stream)
+        } else {
+            Err(CommandError::WrongRequest(request))
+        }
+    }
+
+    pub(super) fn take_alias(&mut self) -> TrackAlias {
+        let alias = TrackAlias(self.next_alias);
+        self.next_alias += 1;
+        alias
+    }
+
+    /// Removes a request and resets what is still being sent for it.
+    pub(in crate::moqt::session) fn forget(&mut self, request: RequestId) {
+        self.reset_data_streams(request, StreamCode::CANCELLED);
+        let Some(entry) = self.requests.remove(&request) else {
+            return;
+        };
+        self.request_streams.remove(&entry.stream);
+        if let Some(alias) = entry.alias.filter(|_| entry.is_subscriber())
+            && self.aliases_in.get(&alias) == Some(&request)
+        {
+            self.aliases_in.remove(&alias);
+            // Another subscription to the same track may have the same alias.
+            let shares = |other: &Request| other.alias == Some(alias) && other.is_subscriber();
+            let heir = self.requests.iter().find(|(_, other)| shares(other));
+            match heir.map(|(id, _)| *id) {
+                Some(heir) => {
+                    self.aliases_in.insert(alias, heir);
+                }
+                None => self.retire_alias(alias),
+            }
+        }
+    }
+}

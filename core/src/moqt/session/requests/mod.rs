@@ -1,0 +1,108 @@
+//! The request table: what is open between the two ends, and how it stands. The commands that ask
+//! and answer are in `commands`, what the peer says on request streams in `peer`.
+//!
+//! | phase | means | left by |
+//! |---|---|---|
+//! | `Pending` | asked, not answered | an answer by the side that was asked, or a cancel |
+//! | `Established` | agreed | PUBLISH_DONE, a cancel |
+//! | `Ending` | PUBLISH_DONE came, its last data streams have not | the streams, or a time-out |
+//!
+//! Source: draft-ietf-moq-transport-18 sections 3.3.2, 5.1, 6, 9.3 to 9.22.
+
+mod commands;
+mod peer;
+
+use super::{Instant, Origin, PublishDoneCode, StreamId, TrackAlias, TrackNamespace};
+use crate::moqt::message::RequestKind as Kind;
+use crate::moqt::name::FullTrackName;
+use std::collections::BTreeSet;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::moqt::session) enum Phase {
+    Pending,
+    Established,
+    Ending {
+        code: PublishDoneCode,
+        reason: String,
+        streams: u64,
+        deadline: Instant,
+    },
+}
+
+/// An open request of either end.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub(in crate::moqt::session) stream: StreamId,
+    pub(in crate::moqt::session) kind: Kind,
+    pub(in crate::moqt::session) phase: Phase,
+    pub(in crate::moqt::session) track: Option<FullTrackName>,
+    /// The alias of its data streams, once there is one.
+    pub(in crate::moqt::session) alias: Option<TrackAlias>,
+    /// Data streams that we opened for it.
+    pub(in crate::moqt::session) streams_opened: u64,
+    /// Data streams of the peer that are over.
+    pub(in crate::moqt::session) streams_ended: u64,
+    /// Updates of ours that await their answer.
+    updates_sent: usize,
+    /// Updates of the peer that await ours.
+    updates_received: usize,
+    /// Suffixes announced on a SUBSCRIBE_NAMESPACE and not withdrawn.
+    announced: BTreeSet<TrackNamespace>,
+    /// Whether the peer sent GOAWAY for this request.
+    goaway_received: bool,
+}
+
+impl Request {
+    fn new(stream: StreamId, kind: Kind, track: Option<FullTrackName>) -> Self {
+        Self {
+            stream,
+            kind,
+            phase: Phase::Pending,
+            track,
+            alias: None,
+            streams_opened: 0,
+            streams_ended: 0,
+            updates_sent: 0,
+            updates_received: 0,
+            announced: BTreeSet::new(),
+            goaway_received: false,
+        }
+    }
+
+    /// Which end asked.
+    pub fn origin(&self) -> Origin {
+        self.stream.origin()
+    }
+
+    /// What was asked for.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether it was agreed to.
+    pub fn is_established(&self) -> bool {
+        matches!(self.phase, Phase::Established)
+    }
+
+    /// Whether this end sends the objects.
+    pub(in crate::moqt::session) fn is_publisher(&self) -> bool {
+        matches!(
+            (self.kind, self.origin()),
+            (Kind::Subscribe, Origin::Peer) | (Kind::Publish, Origin::Local)
+        )
+    }
+
+    pub(in crate::moqt::session) fn is_subscriber(&self) -> bool {
+        matches!(
+            (self.kind, self.origin()),
+            (Kind::Subscribe, Origin::Local) | (Kind::Publish, Origin::Peer)
+        )
+    }
+
+    pub(in crate::moqt::session) fn ending_deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Ending { deadline, .. } => Some(deadline),
+            Phase::Pending | Phase::Established => None,
+        }
+    }
+}
