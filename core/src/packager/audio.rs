@@ -120,13 +120,11 @@ impl Bits<'_> {
     }
 }
 
-/// Where the next frame of samples stands.
+/// Where a frame of samples stands, and for how long. In ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Count {
-    /// Here, in ticks.
-    At(i64),
-    /// Nowhere: there is more sound than time, and this frame is the one too many.
-    TooMany,
+pub(super) struct Stand {
+    pub(super) at: i64,
+    pub(super) duration: u32,
 }
 
 /// Counts samples, and keeps the count near the timestamps. Ticks are samples.
@@ -152,23 +150,24 @@ impl SampleCount {
     }
 
     /// The place of a frame of `samples` with this timestamp.
-    pub(super) fn place(&mut self, timestamp: i64, samples: u32) -> Count {
-        let at = match self.next {
-            None => timestamp,
-            Some(next) => {
-                let ahead = timestamp.saturating_sub(next);
-                if ahead < -self.behind_max {
-                    return Count::TooMany;
-                }
-                if ahead > self.ahead_max {
-                    timestamp
-                } else {
-                    next
-                }
-            }
+    ///
+    /// When there is more sound than time, frames stand for half of what they sound, one after the
+    /// other, until the count and the timestamps agree again: no frame is lost and none overlaps.
+    pub(super) fn place(&mut self, timestamp: i64, samples: u32) -> Stand {
+        let next = self.next.unwrap_or(timestamp);
+        let ahead = timestamp.saturating_sub(next);
+        let at = if ahead > self.ahead_max {
+            timestamp
+        } else {
+            next
         };
-        self.next = Some(at.saturating_add(samples.into()));
-        Count::At(at)
+        let duration = if ahead < -self.behind_max {
+            (samples / 2).max(1)
+        } else {
+            samples
+        };
+        self.next = Some(at.saturating_add(duration.into()));
+        Stand { at, duration }
     }
 }
 
@@ -221,16 +220,17 @@ mod tests {
     #[test]
     fn samples_are_counted_until_the_timestamps_drift_away() {
         let mut count = SampleCount::new(1440, 4800);
-        assert_eq!(count.place(0, 1024), Count::At(0));
-        assert_eq!(count.place(1000, 1024), Count::At(1024));
-        assert_eq!(count.place(2048 + 1440, 1024), Count::At(2048));
-        assert_eq!(count.place(3072 + 1441, 1024), Count::At(3072 + 1441));
+        let mut place = |timestamp| {
+            let stand = count.place(timestamp, 1024);
+            (stand.at, stand.duration)
+        };
+        assert_eq!(place(0), (0, 1024));
+        assert_eq!(place(1000), (1024, 1024));
+        assert_eq!(place(2048 + 1440), (2048, 1024));
+        assert_eq!(place(3072 + 1441), (3072 + 1441, 1024));
         let next = 3072 + 1441 + 1024;
-        assert_eq!(count.place(next - 4800, 1024), Count::At(next));
-        assert_eq!(count.place(next + 1024 - 4801, 1024), Count::TooMany);
-        assert_eq!(
-            count.place(next + 1024 - 4800, 1024),
-            Count::At(next + 1024)
-        );
+        assert_eq!(place(next - 4800), (next, 1024));
+        assert_eq!(place(next + 1024 - 4801), (next + 1024, 512));
+        assert_eq!(place(next + 1536 - 4800), (next + 1536, 1024));
     }
 }

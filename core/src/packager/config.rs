@@ -49,7 +49,7 @@ impl Default for Config {
             reference_time: true,
             tolerance: Duration::ZERO,
             audio_ahead_max: Duration::from_millis(30),
-            audio_behind_max: Duration::from_millis(100),
+            audio_behind_max: Duration::from_millis(40),
             back_max: Duration::from_secs(1),
             ahead_max: Duration::from_secs(10),
             limits: Limits::default(),

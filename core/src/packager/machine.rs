@@ -30,8 +30,8 @@ pub struct Counters {
     /// Chunks left out because the track had got as far already: a new configuration, or a clock that
     /// no encoder has, put them at or before the last one.
     pub not_after_last: u64,
-    /// Audio frames left out because their timestamps stay behind their samples.
-    pub surplus_audio: u64,
+    /// Audio frames that stand for less time than they sound, because timestamps stay behind samples.
+    pub shortened_audio: u64,
 }
 
 /// The packager machine. See the parent module.

@@ -28,7 +28,7 @@
 //!
 //! Audio is counted in samples: frames of a known length follow each other without a gap, and the
 //! count is set to the timestamp again when the two have drifted apart by more than
-//! [`Config::audio_ahead_max`] (a gap) or [`Config::audio_behind_max`] (a frame is left out).
+//! [`Config::audio_ahead_max`] (a gap) or [`Config::audio_behind_max`] (frames are made shorter).
 //!
 //! # Chunks
 //!

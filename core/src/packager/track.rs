@@ -5,7 +5,7 @@
 //! | video | one frame, from the first key frame on | the input, the prediction, or the next frame |
 //! | audio | one frame, or as many as fill the wished length | the codec's count of samples |
 
-use super::audio::{Count, FrameLength, SampleCount};
+use super::audio::{FrameLength, SampleCount};
 use super::config::{Config, Durations};
 use super::input::{Announcement, Frame, Source};
 use super::machine::Counters;
@@ -271,13 +271,9 @@ impl TrackState {
         }
         let head = frame.data.pieces().first().map_or(&[][..], |piece| piece);
         let (ticks, duration) = if let Some(samples) = length.samples(head) {
-            match count.place(placed.ticks, samples) {
-                Count::At(ticks) => (ticks, samples),
-                Count::TooMany => {
-                    counters.surplus_audio += 1;
-                    return;
-                }
-            }
+            let stand = count.place(placed.ticks, samples);
+            counters.shortened_audio += u64::from(stand.duration < samples);
+            (stand.at, stand.duration)
         } else {
             let ticks = timing.decode_time(placed.ticks).ticks;
             (ticks, timing.predict())

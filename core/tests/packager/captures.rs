@@ -57,7 +57,7 @@ fn no_frame_is_lost_and_every_rule_is_kept() {
                     .filter(|i| matches!(i, Input::Frame(_)))
                     .count() as u64
             );
-            assert_eq!((counters.before_key, counters.surplus_audio), (0, 0));
+            assert_eq!((counters.before_key, counters.shortened_audio), (0, 0));
         }
     }
 }

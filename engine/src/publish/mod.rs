@@ -9,6 +9,7 @@
 //! Chunks are written anew from the samples, one sample each, with the time of their publishing in
 //! front (`prft`), so that a loop goes on with its time stamps and viewers can measure the delay.
 
+mod merge;
 mod source;
 
 use mainstem_core::broadcast::{Broadcaster, Config as BroadcastConfig, Event as BroadcastEvent};

@@ -1,14 +1,13 @@
 //! Where the media of [`publish`](super) comes from: an MP4 file, plain or fragmented, or a pipe with
 //! fragmented MP4.
 //!
-//! Samples come out one by one in the order of their decode times, over all tracks of a file, and
-//! over all tracks of a fragment in a pipe.
+//! Samples come out one by one in the order of their decode times over all tracks.
 
+use super::merge::Merge;
 use bytes::Bytes;
 use mainstem_core::cmaf::progressive::{Locator, Source as Samples};
 use mainstem_core::cmaf::{self, Event, Fragment, Limits, MediaSample, Reader, Track};
 use mainstem_core::time::MediaTime;
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -65,7 +64,7 @@ pub enum Item {
 pub struct Source {
     name: String,
     kind: Kind,
-    queue: VecDeque<Item>,
+    queue: Merge,
 }
 
 enum Kind {
@@ -128,7 +127,7 @@ impl Source {
         Ok(Self {
             name,
             kind,
-            queue: VecDeque::new(),
+            queue: Merge::default(),
         })
     }
 
@@ -145,14 +144,14 @@ impl Source {
                 reader,
                 path,
             },
-            queue: VecDeque::new(),
+            queue: Merge::default(),
         }
     }
 
     /// The next item; `None` at the end.
     pub fn next_item(&mut self) -> Result<Option<Item>, SourceError> {
         loop {
-            if let Some(item) = self.queue.pop_front() {
+            if let Some(item) = self.queue.pop() {
                 return Ok(Some(item));
             }
             let more = match &mut self.kind {
@@ -160,7 +159,8 @@ impl Source {
                 Kind::Fragmented { .. } => self.next_fragmented()?,
             };
             if !more {
-                return Ok(None);
+                self.queue.end();
+                return Ok(self.queue.pop());
             }
         }
     }
@@ -173,6 +173,7 @@ impl Source {
                 samples
                     .rewind()
                     .map_err(|source| SourceError::Format { name, source })?;
+                self.queue = Merge::default();
                 Ok(true)
             }
             Kind::Fragmented { path: None, .. } => Ok(false),
@@ -196,8 +197,7 @@ impl Source {
             return Ok(false);
         };
         if !std::mem::replace(tracks_given, true) {
-            self.queue
-                .push_back(Item::Tracks(samples.tracks().to_vec()));
+            self.queue.push(Item::Tracks(samples.tracks().to_vec()));
             return Ok(true);
         }
         let found = samples.next_sample();
@@ -216,7 +216,7 @@ impl Source {
         let data = read_range(file, found.offset, found.size.into())
             .map_err(|source| SourceError::Read { name, source })?;
         let ticks = i64::try_from(found.decode_time).unwrap_or(i64::MAX);
-        self.queue.push_back(Item::Sample {
+        self.queue.push(Item::Sample {
             track_id: found.track_id,
             decode_time: MediaTime::new(ticks, track.timescale),
             sample: MediaSample {
@@ -240,13 +240,15 @@ impl Source {
         };
         match reader.poll().map_err(format)? {
             Some(Event::Init(init)) => {
-                self.queue.push_back(Item::Tracks(init.tracks.clone()));
+                self.queue.push(Item::Tracks(init.tracks.clone()));
                 return Ok(true);
             }
             Some(Event::Fragment(fragment)) => {
                 let init = reader.init().cloned();
                 let tracks = init.map(|init| init.tracks.clone()).unwrap_or_default();
-                self.queue.extend(samples_of(&fragment, &tracks));
+                for item in samples_of(&fragment, &tracks) {
+                    self.queue.push(item);
+                }
                 return Ok(true);
             }
             None => {}

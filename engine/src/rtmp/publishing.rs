@@ -144,7 +144,7 @@ fn dropped(counters: &packager::Counters) -> u64 {
         + counters.before_start
         + counters.implausible_time
         + counters.refused_size
-        + counters.surplus_audio
+        + counters.not_after_last
 }
 
 /// Says that the broadcast is finished and holds on to it until everything was handed over.
