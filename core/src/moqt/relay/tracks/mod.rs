@@ -1,0 +1,182 @@
+//! The track registry: who feeds a track, who waits for it, who gets it.
+//!
+//! What viewers and publishers do to a track is in `viewers` and `publishers`; here are the entry
+//! itself and what time does to it.
+
+mod publishers;
+mod viewers;
+
+use super::{Relay, RequestKey, Timer, TrackId};
+use crate::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
+use crate::moqt::name::FullTrackName;
+use crate::moqt::parameter::Parameters;
+use crate::moqt::track::Track;
+use crate::time::Instant;
+use crate::transport::SessionId;
+use std::collections::BTreeMap;
+
+/// A track that the relay knows.
+#[derive(Debug)]
+pub(in crate::moqt::relay) struct Entry {
+    pub(in crate::moqt::relay) name: FullTrackName,
+    pub(in crate::moqt::relay) track: Track,
+    upstreams: BTreeMap<RequestKey, Upstream>,
+    /// The upload that feeds it, where it is a track of the relay's own making.
+    pub(in crate::moqt::relay) made_by: Option<RequestKey>,
+    /// It is to be read as an upload once its publisher agrees.
+    pub(in crate::moqt::relay) is_wanted: bool,
+    /// Viewers whose SUBSCRIBE waits for the upstream's answer, or for a publisher.
+    waiting: BTreeMap<RequestKey, Waiting>,
+    /// When the viewers of a lost publisher are let go.
+    orphaned_until: Option<Instant>,
+    /// When an upstream subscription without viewers is given up.
+    pub(in crate::moqt::relay) idle_until: Option<Instant>,
+    is_ending: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upstream {
+    /// Our SUBSCRIBE is not answered yet.
+    Pending,
+    /// Our SUBSCRIBE was accepted.
+    Subscribed,
+    /// The peer's PUBLISH was accepted: it is the peer's to end.
+    Published,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    parameters: Parameters,
+    /// How long it waits for a publisher; `None` while an upstream is being asked.
+    until: Option<Instant>,
+}
+
+impl Entry {
+    fn is_fed(&self) -> bool {
+        let is_answered = |upstream: &Upstream| *upstream != Upstream::Pending;
+        self.made_by.is_some() || self.upstreams.values().any(is_answered)
+    }
+
+    pub(in crate::moqt::relay) fn has_viewers(&self) -> bool {
+        self.track.subscribers_len() > 0 || !self.waiting.is_empty()
+    }
+
+    /// What a session feeds the track by, and whether it agreed to.
+    pub(in crate::moqt::relay) fn upstream_of(
+        &self,
+        session: SessionId,
+    ) -> Option<(RequestKey, bool)> {
+        let of_session = self.upstreams.iter().find(|(key, _)| key.0 == session);
+        of_session.map(|(key, upstream)| (*key, *upstream != Upstream::Pending))
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let waiting = self.waiting.values().filter_map(|waiting| waiting.until);
+        let track = self.track.next_timeout();
+        waiting
+            .chain(track)
+            .chain(self.orphaned_until)
+            .chain(self.idle_until)
+            .min()
+    }
+}
+
+/// Time.
+impl Relay {
+    pub(in crate::moqt::relay) fn arm_track(&mut self, id: TrackId) {
+        if let Some(at) = self.entries.get(&id).and_then(Entry::next_timeout) {
+            self.timers.insert((at, Timer::Track(id)));
+        }
+    }
+
+    pub(in crate::moqt::relay) fn take_track_timer(&mut self, now: Instant, id: TrackId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let given_up: Vec<RequestKey> = entry
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| due(waiting.until))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &given_up {
+            entry.waiting.remove(key);
+        }
+        let (is_idle, is_orphaned) = (due(entry.idle_until), due(entry.orphaned_until));
+        entry.track.handle_timeout(now, &mut self.sessions);
+        for key in given_up {
+            self.downstreams.remove(&key);
+            self.refuse(
+                key,
+                RequestCode::TIMEOUT,
+                "nobody published the track in time",
+            );
+        }
+        if is_orphaned {
+            let reason = "the publisher was lost and did not come back";
+            self.end_track(now, id, PublishDoneCode::TRACK_ENDED, reason);
+        } else {
+            let is_ending = self.entries.get(&id).is_some_and(|entry| entry.is_ending);
+            if is_ending {
+                self.forget_ended_viewers(id);
+            }
+        }
+        if is_idle {
+            self.give_up_idle(now, id);
+        }
+        self.remove_if_unused(id);
+        self.arm_track(id);
+    }
+
+    /// No viewer is left: ends our upstream subscriptions and forgets what they brought.
+    pub(super) fn give_up_idle(&mut self, now: Instant, id: TrackId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.idle_until = None;
+        if entry.has_viewers() {
+            return;
+        }
+        if let Some(upload) = entry.made_by {
+            // With the last viewer of what is made of it, the upload may have lost its last.
+            if let Some(broadcast) = self.uploaded_track(upload) {
+                self.give_up_idle(now, broadcast);
+            }
+            return;
+        }
+        let ours: Vec<RequestKey> = entry
+            .upstreams
+            .iter()
+            .filter(|(_, upstream)| **upstream != Upstream::Published)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in ours {
+            if !self.has_viewers_of_made(key) {
+                self.detach(key);
+                self.cancel(key, StreamCode::CANCELLED);
+                self.lose_upload(now, key);
+            }
+        }
+        self.remove_if_unused(id);
+    }
+
+    /// Forgets a track that nobody feeds and nobody wants.
+    pub(in crate::moqt::relay) fn remove_if_unused(&mut self, id: TrackId) {
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        if entry.is_fed() || !entry.upstreams.is_empty() || entry.has_viewers() {
+            return;
+        }
+        let Some(entry) = self.entries.remove(&id) else {
+            return;
+        };
+        self.names.remove(&entry.name);
+        self.cache_bytes = self.cache_bytes.saturating_sub(entry.track.cache().bytes());
+        let counters = entry.track.counters();
+        self.metrics.objects_sent += counters.objects_sent;
+        self.metrics.bytes_sent += counters.bytes_sent;
+        self.metrics.groups_dropped += counters.groups_dropped;
+    }
+}

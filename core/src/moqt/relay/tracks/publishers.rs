@@ -1,0 +1,374 @@
+//! Publishers of a track: asked, agreeing, refusing, lost, done.
+
+use super::super::{Announced, Relay, RequestKey, TrackId};
+use super::Upstream;
+use crate::moqt::error::{PublishDoneCode, RequestCode};
+use crate::moqt::message::RequestError;
+use crate::moqt::name::{FullTrackName, Location, TrackName, TrackNamespace};
+use crate::moqt::parameter::Parameters;
+use crate::moqt::property::Properties;
+use crate::moqt::session::Accepted;
+use crate::time::Instant;
+
+/// Publishers.
+impl Relay {
+    /// Sends SUBSCRIBE to everybody who publishes the track's namespace. Returns whether anybody does.
+    pub(super) fn subscribe_upstream(&mut self, id: TrackId) -> bool {
+        let Some(entry) = self.entries.get(&id) else {
+            return false;
+        };
+        let name = entry.name.clone();
+        let mut asked = false;
+        let mut sessions_asked = std::collections::BTreeSet::new();
+        for publisher in self.publishers.covering(name.namespace.fields()) {
+            if sessions_asked.insert(publisher.0) {
+                asked |= self.ask_publisher(id, publisher, &name);
+            }
+        }
+        asked
+    }
+
+    /// Asks a publisher that announced the track's namespace, in the publisher's own spelling.
+    pub(in crate::moqt::relay) fn ask_publisher(
+        &mut self,
+        id: TrackId,
+        publisher: RequestKey,
+        name: &FullTrackName,
+    ) -> bool {
+        let Some(spelled) = self.announced.get(&publisher).and_then(|it| it.spell(name)) else {
+            return false;
+        };
+        let session = publisher.0;
+        let Some(open) = self.sessions.session_mut(session) else {
+            return false;
+        };
+        let Ok(request) = open.subscribe(spelled, Parameters::default()) else {
+            return false;
+        };
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry
+                .upstreams
+                .insert((session, request), Upstream::Pending);
+            self.upstreams.insert((session, request), id);
+        }
+        true
+    }
+
+    /// A namespace was announced: tracks below it that somebody waits for are asked of it.
+    pub(in crate::moqt::relay) fn subscribe_waiting_tracks(
+        &mut self,
+        now: Instant,
+        publisher: RequestKey,
+        namespace: &TrackNamespace,
+    ) {
+        // Names with a common prefix stand next to each other.
+        let from = FullTrackName {
+            namespace: namespace.clone(),
+            name: TrackName::default(),
+        };
+        let wanted: Vec<(FullTrackName, TrackId)> = self
+            .names
+            .range(from..)
+            .take_while(|(name, _)| name.namespace.has_prefix(namespace))
+            .filter(|(_, id)| {
+                self.entries.get(id).is_some_and(|entry| {
+                    let asked = entry
+                        .upstreams
+                        .keys()
+                        .any(|(session, _)| *session == publisher.0);
+                    let is_made = entry.made_by.is_some();
+                    entry.has_viewers() && !asked && !is_made && !entry.is_ending
+                })
+            })
+            .map(|(name, id)| (name.clone(), *id))
+            .collect();
+        for (name, id) in wanted {
+            if self.ask_publisher(id, publisher, &name) {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    for waiting in entry.waiting.values_mut() {
+                        waiting.until = None;
+                    }
+                }
+                self.arm_track(id);
+            }
+        }
+        let _ = now;
+    }
+
+    pub(in crate::moqt::relay) fn take_accepted(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        accepted: Accepted,
+    ) {
+        let Some(id) = self.upstreams.get(&key).copied() else {
+            return;
+        };
+        match accepted {
+            Accepted::Subscribe(answer) => {
+                let largest = answer.parameters.largest;
+                self.upstream_established(now, key, id, largest, answer.properties);
+            }
+            Accepted::Request(_) => {}
+        }
+    }
+
+    /// A publisher feeds the track from now on.
+    pub(in crate::moqt::relay) fn upstream_established(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        id: TrackId,
+        largest: Option<Location>,
+        properties: Properties,
+    ) {
+        self.upstreams.insert(key, id);
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let kind = match entry.upstreams.get(&key) {
+            Some(Upstream::Pending) => Upstream::Subscribed,
+            Some(Upstream::Subscribed | Upstream::Published) | None => Upstream::Published,
+        };
+        entry.upstreams.insert(key, kind);
+        // Who publishes the track itself stands before what is made of an upload.
+        if entry.made_by.take().is_some() {
+            entry.track.abandon_open(now, &mut self.sessions);
+        }
+        if let Some(largest) = largest {
+            entry.track.observe_largest(largest);
+        }
+        entry.track.set_properties(properties);
+        let name = entry.name.clone();
+        if kind == Upstream::Subscribed && self.may_upload(key.0, &name) {
+            self.watch_upload(key, id, name.namespace);
+        }
+        self.serve_waiting(now, id);
+    }
+
+    /// The relay makes the track of an upload from now on, unless somebody publishes it.
+    pub(in crate::moqt::relay) fn feed_by_upload(
+        &mut self,
+        now: Instant,
+        id: TrackId,
+        upload: RequestKey,
+    ) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if entry.upstreams.is_empty() {
+            entry.made_by = Some(upload);
+            self.serve_waiting(now, id);
+        }
+    }
+
+    /// The track has a publisher: who waited for one is served.
+    pub(super) fn serve_waiting(&mut self, now: Instant, id: TrackId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.orphaned_until = None;
+        entry.is_ending = false;
+        let waiting = std::mem::take(&mut entry.waiting);
+        for (viewer, waiting) in waiting {
+            self.serve_viewer(now, id, viewer, &waiting.parameters);
+        }
+        self.arm_track(id);
+    }
+
+    /// A publisher refused our SUBSCRIBE.
+    pub(in crate::moqt::relay) fn upstream_refused(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        error: &RequestError,
+    ) {
+        let Some(id) = self.detach(key) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if entry.upstreams.is_empty() {
+            if self.ask_for_upload(now, key.0, id) {
+                return;
+            }
+            let Some(entry) = self.entries.get_mut(&id) else {
+                return;
+            };
+            let name = entry.name.clone();
+            let waiting = std::mem::take(&mut entry.waiting);
+            self.refuse_catalogs(&name);
+            for viewer in waiting.into_keys() {
+                self.downstreams.remove(&viewer);
+                self.subscription_expiry.remove(&viewer);
+                let error = RequestError {
+                    redirect: None,
+                    ..refusal_downstream(error)
+                };
+                self.refuse_with(viewer, error);
+            }
+            self.orphan(now, id);
+        }
+    }
+
+    /// The viewers of a track wait for it to be made, until then.
+    pub(in crate::moqt::relay) fn wait_for_upload(&mut self, id: TrackId, until: Instant) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            for waiting in entry.waiting.values_mut() {
+                waiting.until.get_or_insert(until);
+            }
+        }
+        self.arm_track(id);
+    }
+
+    /// Nobody will make the track: the viewers who wait for it are let go.
+    pub(in crate::moqt::relay) fn take_waiting_for_upload(
+        &mut self,
+        name: &FullTrackName,
+    ) -> Vec<RequestKey> {
+        let Some(id) = self.names.get(name).copied() else {
+            return Vec::new();
+        };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Vec::new();
+        };
+        if !entry.upstreams.is_empty() {
+            return Vec::new();
+        }
+        let waiting: Vec<RequestKey> = std::mem::take(&mut entry.waiting).into_keys().collect();
+        for viewer in &waiting {
+            self.downstreams.remove(viewer);
+            self.subscription_expiry.remove(viewer);
+        }
+        self.remove_if_unused(id);
+        waiting
+    }
+
+    /// A publisher is gone without a word, or its subscription was cut.
+    pub(in crate::moqt::relay) fn upstream_lost(&mut self, now: Instant, key: RequestKey) {
+        let Some(id) = self.detach(key) else { return };
+        self.lose_upload(now, key);
+        self.orphan(now, id);
+    }
+
+    /// A publisher ended the track.
+    pub(in crate::moqt::relay) fn upstream_done(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        code: PublishDoneCode,
+    ) {
+        if code == PublishDoneCode::TRACK_ENDED {
+            self.finish_upload(now, key);
+        } else {
+            self.lose_upload(now, key);
+        }
+        let Some(id) = self.detach(key) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if !entry.upstreams.is_empty() {
+            return;
+        }
+        if code == PublishDoneCode::TRACK_ENDED {
+            self.end_track(now, id, code, "the track has ended");
+        } else {
+            self.orphan(now, id);
+        }
+    }
+
+    pub(super) fn detach(&mut self, key: RequestKey) -> Option<TrackId> {
+        let id = self.upstreams.remove(&key)?;
+        self.entries.get_mut(&id)?.upstreams.remove(&key);
+        Some(id)
+    }
+
+    /// The last publisher of a track is gone: its viewers wait for another.
+    pub(in crate::moqt::relay) fn orphan(&mut self, now: Instant, id: TrackId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if !entry.upstreams.is_empty() || entry.made_by.is_some() {
+            return;
+        }
+        entry.track.abandon_open(now, &mut self.sessions);
+        if entry.has_viewers() && !entry.is_ending {
+            entry.orphaned_until = Some(now + self.config.publisher_linger);
+            // Somebody else may publish the namespace already.
+            self.subscribe_upstream(id);
+            self.arm_track(id);
+        } else {
+            self.remove_if_unused(id);
+        }
+    }
+
+    pub(in crate::moqt::relay) fn end_track(
+        &mut self,
+        now: Instant,
+        id: TrackId,
+        code: PublishDoneCode,
+        reason: &'static str,
+    ) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.is_ending = true;
+        entry.orphaned_until = None;
+        entry.track.abandon_open(now, &mut self.sessions);
+        entry.track.finish(now, &mut self.sessions, code, reason);
+        let waiting = std::mem::take(&mut entry.waiting);
+        for viewer in waiting.into_keys() {
+            self.downstreams.remove(&viewer);
+            self.refuse_unpublished(viewer);
+        }
+        self.forget_ended_viewers(id);
+        self.arm_track(id);
+    }
+
+    pub(super) fn forget_ended_viewers(&mut self, id: TrackId) {
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        let ended: Vec<RequestKey> = self
+            .downstreams
+            .iter()
+            .filter(|(key, of)| **of == id && !entry.track.is_subscribed(**key))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in ended {
+            self.downstreams.remove(&key);
+            self.subscription_expiry.remove(&key);
+        }
+        self.remove_if_unused(id);
+    }
+}
+
+impl Announced {
+    /// A track below the namespace as its publisher calls it.
+    fn spell(&self, name: &FullTrackName) -> Option<FullTrackName> {
+        if self.spelling == self.namespace {
+            return Some(name.clone());
+        }
+        let suffix = name.namespace.suffix_after(&self.namespace)?;
+        let namespace = self.spelling.joined(&suffix).ok()?;
+        FullTrackName::new(namespace, name.name.clone()).ok()
+    }
+}
+
+/// What a viewer is told when the publisher refused: the cause, where it is the viewer's concern.
+fn refusal_downstream(error: &RequestError) -> RequestError {
+    let code = match error.code {
+        RequestCode::DOES_NOT_EXIST
+        | RequestCode::INVALID_RANGE
+        | RequestCode::NOT_SUPPORTED
+        | RequestCode::TIMEOUT
+        | RequestCode::EXCESSIVE_LOAD
+        | RequestCode::GOING_AWAY
+        | RequestCode::UNSUPPORTED_EXTENSION
+        | RequestCode::MALFORMED_TRACK => error.code,
+        // The publisher refused us, not the viewer.
+        _ => RequestCode::INTERNAL_ERROR,
+    };
+    let mut refusal = RequestError::new(code, error.reason.clone());
+    refusal.retry_after_ms = error.retry_after_ms;
+    refusal
+}

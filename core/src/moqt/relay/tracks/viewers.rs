@@ -1,0 +1,180 @@
+//! Viewers of a track: they join, wait, are served, and leave.
+
+use super::super::{Relay, RequestKey, TrackId};
+use super::{Entry, Waiting};
+use crate::moqt::error::{PublishDoneCode, RequestCode};
+use crate::moqt::message::RequestError;
+use crate::moqt::name::FullTrackName;
+use crate::moqt::parameter::Parameters;
+use crate::moqt::property::Properties;
+use crate::moqt::session::Sessions;
+use crate::moqt::track::{SubscriberKey, Track};
+use crate::time::Instant;
+use std::collections::BTreeMap;
+
+/// Viewers.
+impl Relay {
+    /// The track of that name, made when it is new; `None` when there are too many.
+    pub(in crate::moqt::relay) fn track_of(&mut self, name: FullTrackName) -> Option<TrackId> {
+        if let Some(track) = self.names.get(&name) {
+            return Some(*track);
+        }
+        if self.entries.len() >= self.config.tracks_max {
+            return None;
+        }
+        let id = TrackId(self.next_track);
+        self.next_track += 1;
+        let entry = Entry {
+            name: name.clone(),
+            track: Track::new(Properties::default(), self.config.track),
+            upstreams: BTreeMap::new(),
+            made_by: None,
+            is_wanted: false,
+            waiting: BTreeMap::new(),
+            orphaned_until: None,
+            idle_until: None,
+            is_ending: false,
+        };
+        self.entries.insert(id, entry);
+        self.names.insert(name, id);
+        Some(id)
+    }
+
+    /// A viewer that may have the track asks for it.
+    pub(in crate::moqt::relay) fn join_track(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        name: FullTrackName,
+        parameters: Parameters,
+    ) {
+        let Some(id) = self.track_of(name.clone()) else {
+            self.refuse(key, RequestCode::EXCESSIVE_LOAD, "too many tracks");
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.idle_until = None;
+        if entry.is_fed() || entry.orphaned_until.is_some() {
+            self.serve_viewer(now, id, key, &parameters);
+            return;
+        }
+        let mut until = None;
+        if entry.upstreams.is_empty() && !self.subscribe_upstream(id) {
+            let wait = parameters.rendezvous_timeout_ms.unwrap_or(0);
+            let wait = std::time::Duration::from_millis(wait).min(self.config.rendezvous_max);
+            if wait.is_zero() {
+                self.refuse_unpublished(key);
+                self.remove_if_unused(id);
+                return;
+            }
+            until = Some(now + wait);
+        }
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.waiting.insert(key, Waiting { parameters, until });
+        self.downstreams.insert(key, id);
+        self.arm_track(id);
+    }
+
+    pub(super) fn refuse_unpublished(&mut self, key: RequestKey) {
+        let mut error =
+            RequestError::new(RequestCode::DOES_NOT_EXIST, "nobody publishes the track");
+        error.retry_after_ms = Some(1000);
+        self.refuse_with(key, error);
+    }
+
+    /// Accepts a viewer's SUBSCRIBE and serves it what is retained.
+    pub(super) fn serve_viewer(
+        &mut self,
+        now: Instant,
+        id: TrackId,
+        key: RequestKey,
+        parameters: &Parameters,
+    ) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let Some(session) = self.sessions.session_mut(key.0) else {
+            return;
+        };
+        let answer = Parameters {
+            largest: entry.track.largest(),
+            ..Parameters::default()
+        };
+        let properties = entry.track.properties().clone();
+        if session.accept_subscribe(key.1, answer, properties).is_err() {
+            return;
+        }
+        self.downstreams.insert(key, id);
+        entry
+            .track
+            .subscribe(now, &mut self.sessions, key, parameters);
+    }
+
+    /// A viewer is gone.
+    pub(in crate::moqt::relay) fn leave_track(&mut self, now: Instant, key: RequestKey) {
+        self.subscription_expiry.remove(&key);
+        let Some(id) = self.downstreams.remove(&key) else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.track.unsubscribe(key);
+        entry.waiting.remove(&key);
+        if !entry.has_viewers() {
+            entry.idle_until = Some(now + self.config.subscriber_linger);
+            self.arm_track(id);
+        }
+    }
+
+    /// Ends one viewer's subscription from this side.
+    pub(in crate::moqt::relay) fn end_subscription(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        code: PublishDoneCode,
+    ) {
+        if let Some(session) = self.sessions.session_mut(key.0) {
+            let done = session.publish_done(key.1, code, "auth_failed: the token has expired");
+            if done.is_err() {
+                let error = RequestError::new(RequestCode::EXPIRED_AUTH_TOKEN, "token expired");
+                // A request that ended meanwhile needs no answer.
+                let _ = session.reject(key.1, error);
+            }
+        }
+        self.leave_track(now, key);
+    }
+
+    pub(in crate::moqt::relay) fn on_track(
+        &mut self,
+        key: RequestKey,
+        act: impl FnOnce(&mut Track, &mut Sessions, SubscriberKey),
+    ) {
+        let Some(id) = self.downstreams.get(&key) else {
+            return;
+        };
+        if let Some(entry) = self.entries.get_mut(id) {
+            act(&mut entry.track, &mut self.sessions, key);
+        }
+        self.forget_ended_viewer(key);
+    }
+
+    /// PUBLISH_DONE may have been the answer to a write that went through.
+    pub(super) fn forget_ended_viewer(&mut self, key: RequestKey) {
+        let Some(id) = self.downstreams.get(&key).copied() else {
+            return;
+        };
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        if !entry.track.is_subscribed(key) && !entry.waiting.contains_key(&key) {
+            self.downstreams.remove(&key);
+            self.subscription_expiry.remove(&key);
+            self.remove_if_unused(id);
+        }
+    }
+}
