@@ -1,7 +1,7 @@
 //! [`Trust`]: how a relay is recognised.
 
-use mainstem_quic::TlsTrust;
 use mainstem_quic::rustls::RootCertStore;
+use mainstem_quic::{Certificates, TlsTrust};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,6 +10,9 @@ use std::sync::Arc;
 pub enum Trust {
     /// Its certificate has one of these SHA-256 hashes.
     Pinned(Vec<[u8; 32]>),
+    /// It shows the certificate of this handle, also after that was renewed: a relay in the same
+    /// process.
+    SameAs(Certificates),
     /// Its certificate is signed by one of these roots, for its name.
     Roots(Arc<RootCertStore>),
     /// Whoever answers, on this machine only.
@@ -26,6 +29,7 @@ impl Trust {
     pub(crate) fn for_address(&self, address: IpAddr) -> Result<TlsTrust, NotLoopback> {
         match self {
             Self::Pinned(pins) => Ok(TlsTrust::Pinned(pins.clone())),
+            Self::SameAs(shown) => Ok(TlsTrust::Pinned(vec![shown.sha256()])),
             Self::Roots(roots) => Ok(TlsTrust::Roots(Arc::clone(roots))),
             Self::InsecureLoopback if address.to_canonical().is_loopback() => {
                 Ok(TlsTrust::Insecure)
@@ -38,6 +42,28 @@ impl Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn renewed_certificate_is_trusted_from_then_on() {
+        let fresh = || {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            let key = made.signing_key.serialize_der();
+            (vec![made.cert.der().clone()], key.try_into().unwrap())
+        };
+        let (chain, key) = fresh();
+        let shown = Certificates::new(chain, key).unwrap();
+        let trust = Trust::SameAs(shown.clone());
+        let pinned = || match trust.for_address("192.0.2.1".parse().unwrap()) {
+            Ok(TlsTrust::Pinned(pins)) => pins,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(pinned(), [shown.sha256()]);
+        let before = shown.sha256();
+        let (chain, key) = fresh();
+        shown.replace(chain, key).unwrap();
+        assert_ne!(pinned(), [before]);
+        assert_eq!(pinned(), [shown.sha256()]);
+    }
 
     #[test]
     fn unverified_relays_are_on_this_machine() {
