@@ -97,6 +97,13 @@ async fn show(
         ready.moqt,
         text(&token, "token")?
     );
+    if arguments.seconds.is_none() {
+        eprintln!("watch it from elsewhere, until Ctrl-C here:");
+        eprintln!(
+            "  mainstem watch '{url}' --cert-sha256 {}",
+            ready.cert_sha256
+        );
+    }
     let watching = watch::Arguments {
         url,
         output: Some(arguments.output.clone()),
