@@ -50,7 +50,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    start_log();
+    start_log(&arguments.command);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -77,12 +77,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// `RUST_LOG` says how much; `MAINSTEM_LOG=json` makes lines for machines.
-fn start_log() {
+/// `RUST_LOG` says how much; `MAINSTEM_LOG=json` makes lines for machines. A command whose result is
+/// what counts only speaks up when something is wrong.
+fn start_log(command: &Command) {
+    use std::io::IsTerminal;
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let level = match command {
+        Command::Up(_) => "info",
+        Command::Publish(_) | Command::Watch(_) | Command::Demo(_) => "warn",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     if std::env::var("MAINSTEM_LOG").is_ok_and(|form| form == "json") {
         log.json().init();
