@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `demo` | builds `mainstem` and shows one live stream from encoder to viewer |
 //! | `test` | everything that has to be green, with a summary at the end |
+//! | `bench` | measures the fan-out, beside other relays that are installed |
 //! | `setup` | installs what `test` needs and the toolchain does not bring |
 //!
 //! Each is safe to repeat. Errors say which command failed and what to do; the exit code is 1.
@@ -14,6 +15,7 @@
     reason = "a command line program speaks on its standard streams"
 )]
 
+mod bench;
 mod demo;
 mod house;
 mod run;
@@ -38,6 +40,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Run everything that has to be green.
     Test(test::Arguments),
+    /// Measure what one stream to many viewers costs, beside other relays.
+    Bench(bench::Arguments),
     /// Install what `test` needs: ffmpeg, a Python environment with MoQT peers, a test clip.
     Setup(setup::Arguments),
 }
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Setup(arguments) => setup::run(&arguments),
     };
     match done {
