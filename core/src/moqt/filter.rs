@@ -20,6 +20,8 @@
 //! Source: draft-ietf-moq-transport-18, Section 5.1.2; 19, Section 5.1.3 (range filters); changes
 //! of 20 and 22.
 
+pub mod sets;
+
 use super::draft::{Draft, FilterForm};
 use super::error::{EncodeError, ProtocolError};
 use super::name::Location;

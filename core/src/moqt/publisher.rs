@@ -258,6 +258,7 @@ impl Publisher {
             SessionEvent::Updated { .. }
             | SessionEvent::Namespace { .. }
             | SessionEvent::NamespaceDone { .. }
+            | SessionEvent::PublishSkipped { .. }
             | SessionEvent::PublishDone { .. }
             | SessionEvent::Object { .. }
             | SessionEvent::SubgroupEnded { .. }

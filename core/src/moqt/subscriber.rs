@@ -230,6 +230,7 @@ impl Subscriber {
             | SessionEvent::Updated { .. }
             | SessionEvent::Namespace { .. }
             | SessionEvent::NamespaceDone { .. }
+            | SessionEvent::PublishSkipped { .. }
             | SessionEvent::Writable { .. }
             | SessionEvent::Stopped { .. } => return None,
         })

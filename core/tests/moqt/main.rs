@@ -14,6 +14,7 @@ mod house;
 #[allow(dead_code, reason = "shared with the mutation tests")]
 mod net;
 mod objects;
+mod offers;
 mod oracle;
 mod payload;
 mod relay;

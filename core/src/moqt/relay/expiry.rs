@@ -62,6 +62,20 @@ impl Relay {
         }
     }
 
+    /// The value of EXPIRES for a request: when its permission or its session's ends.
+    pub(super) fn request_expires_ms(&self, now: Instant, key: RequestKey) -> Option<u64> {
+        let of_request = self.subscription_expiry.get(&key).copied();
+        let of_session = self.peers.get(&key.0).and_then(|peer| peer.expires);
+        let earliest = of_request.into_iter().chain(of_session).min()?;
+        self.expires_ms(now, earliest)
+    }
+
+    /// The value of EXPIRES for a permission that ends then; 0 would mean "not known".
+    pub(super) fn expires_ms(&self, now: Instant, expires: UnixTime) -> Option<u64> {
+        let left = expires.saturating_since(self.unix_now(now)?);
+        u64::try_from(left.as_millis()).ok().map(|ms| ms.max(1))
+    }
+
     fn instant_of(&self, now: Instant, unix: UnixTime) -> Option<Instant> {
         let unix_now = self.unix_now(now)?;
         Some(now + unix.saturating_since(unix_now))
@@ -79,7 +93,7 @@ impl Relay {
             Timer::SubscriptionExpiry(key) => {
                 let expires = self.subscription_expiry.get(&key).copied();
                 if self.is_past(now, expires) {
-                    self.end_subscription(now, key, PublishDoneCode::UNAUTHORIZED);
+                    self.end_subscription(now, key, PublishDoneCode::EXPIRED);
                 }
             }
             Timer::Resolve(op) => {

@@ -20,12 +20,14 @@
 mod access;
 mod admission;
 mod expiry;
+mod namespaces;
 mod objects;
 mod prefixes;
 mod requests;
 pub mod sdk;
 mod tracks;
 mod unknown_key;
+mod updates;
 
 use crate::moqt::error::SessionCode;
 use crate::moqt::message::Subscribe;
@@ -40,7 +42,7 @@ use prefixes::Prefixes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tracks::Entry;
+use tracks::{Entry, Offers};
 
 pub use access::Policy;
 
@@ -59,6 +61,8 @@ pub struct Config {
     pub namespaces_max: usize,
     /// Namespaces that one SUBSCRIBE_NAMESPACE may match.
     pub namespaces_listed_max: usize,
+    /// Tracks that one SUBSCRIBE_TRACKS may match when it is asked.
+    pub tracks_offered_max: usize,
     /// Bounds of each upload of an SDK.
     pub upload: sdk::Limits,
     /// How long viewers keep their subscription when the publisher is lost.
@@ -82,6 +86,7 @@ impl Default for Config {
             sessions: session::Config {
                 sessions_max: 100_000,
                 implementation: Some(concat!("mainstem/", env!("CARGO_PKG_VERSION")).to_owned()),
+                max_filter_ranges: 64,
                 ..session::Config::default()
             },
             track: track::Limits::default(),
@@ -89,6 +94,7 @@ impl Default for Config {
             tracks_max: 100_000,
             namespaces_max: 100_000,
             namespaces_listed_max: 10_000,
+            tracks_offered_max: 10_000,
             upload: sdk::Limits::default(),
             publisher_linger: Duration::from_secs(10),
             subscriber_linger: Duration::from_secs(2),
@@ -180,12 +186,12 @@ struct Peer {
     held_bytes: usize,
 }
 
-/// A namespace that a publisher announced.
-#[derive(Debug)]
+/// A namespace that a publisher announced, or a prefix that a viewer asked about.
+#[derive(Clone, Debug)]
 struct Announced {
     /// What the relay calls it.
     namespace: TrackNamespace,
-    /// What the publisher calls it, and has to be asked for.
+    /// What the peer calls it, and has to be told.
     spelling: TrackNamespace,
 }
 
@@ -218,6 +224,8 @@ pub struct Relay {
     config: Config,
     policy: Policy,
     sessions: Sessions,
+    /// Who asked for the tracks below a prefix.
+    offers: Offers,
     peers: BTreeMap<SessionId, Peer>,
 
     entries: BTreeMap<TrackId, Entry>,
@@ -259,6 +267,7 @@ impl Relay {
             sessions: Sessions::new(config.sessions.clone()),
             config,
             policy,
+            offers: Offers::default(),
             peers: BTreeMap::new(),
             entries: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -382,6 +391,8 @@ impl Relay {
             }
             SessionEvent::Rejected { request, error } => {
                 self.upstream_refused(now, (session, request), &error);
+                // Or the peer does not want a track that it was offered.
+                self.leave_track(now, (session, request));
             }
             SessionEvent::Update {
                 request,
@@ -432,6 +443,7 @@ impl Relay {
             SessionEvent::Updated { .. }
             | SessionEvent::Namespace { .. }
             | SessionEvent::NamespaceDone { .. }
+            | SessionEvent::PublishSkipped { .. }
             | SessionEvent::Goaway(_) => {}
             SessionEvent::Closed(_) => self.session_over(now, session),
         }

@@ -1,14 +1,15 @@
-//! What peers ask of the relay: SUBSCRIBE, PUBLISH, namespaces, updates.
+//! What peers ask of the relay: SUBSCRIBE, PUBLISH, and the way of all other requests.
+//!
+//! Namespaces are in [`super::namespaces`], REQUEST_UPDATE in [`super::updates`].
 
-use super::access::{Allowed, Cause};
-use super::{Announced, Relay, RequestKey};
+use super::access::Allowed;
+use super::{Relay, RequestKey};
+use crate::moqt::draft::ParameterTable;
 use crate::moqt::error::{RequestCode, StreamCode};
-use crate::moqt::message::{
-    Message, Publish, PublishNamespace, RequestError, RequestOk, Subscribe, SubscribeNamespace,
-};
+use crate::moqt::message::{Message, Publish, RequestError, RequestOk, Subscribe};
 use crate::moqt::name::{FullTrackName, TrackNamespace};
 use crate::moqt::parameter::Parameters;
-use crate::time::Instant;
+use crate::time::{Instant, UnixTime};
 use crate::transport::SessionId;
 
 impl Relay {
@@ -20,6 +21,7 @@ impl Relay {
             Message::SubscribeNamespace(request) => {
                 self.take_subscribe_namespace(now, key, &request);
             }
+            Message::SubscribeTracks(request) => self.take_subscribe_tracks(now, key, request),
             _ => self.refuse(
                 key,
                 RequestCode::NOT_SUPPORTED,
@@ -52,7 +54,7 @@ impl Relay {
         self.join_track(now, key, name, subscribe.parameters);
     }
 
-    fn allow_subscribe(
+    pub(super) fn allow_subscribe(
         &mut self,
         now: Instant,
         key: RequestKey,
@@ -75,7 +77,7 @@ impl Relay {
     }
 
     /// A token of the session ends the session with it; one of the request ends its subscription.
-    fn remember_permission(&mut self, now: Instant, key: RequestKey, allowed: Allowed) {
+    pub(super) fn remember_permission(&mut self, now: Instant, key: RequestKey, allowed: Allowed) {
         let Some(peer) = self.peers.get_mut(&key.0) else {
             return;
         };
@@ -119,6 +121,8 @@ impl Relay {
             self.upstream_established(now, key, track, largest, publish.properties);
             if is_upload {
                 self.begin_upload(now, key, track, name.namespace);
+            } else {
+                self.offer_track(now, track);
             }
         } else {
             // The request ended meanwhile.
@@ -140,7 +144,7 @@ impl Relay {
         }
     }
 
-    fn allow_publish(
+    pub(super) fn allow_publish(
         &mut self,
         key: RequestKey,
         namespace: &TrackNamespace,
@@ -155,180 +159,11 @@ impl Relay {
         }
     }
 
-    fn take_publish_namespace(
-        &mut self,
-        now: Instant,
-        key: RequestKey,
-        request: &PublishNamespace,
-    ) {
-        let Some(namespace) = self.allow_publish(key, &request.namespace) else {
-            return;
-        };
-        if self.announced.len() >= self.config.namespaces_max {
-            self.refuse(key, RequestCode::EXCESSIVE_LOAD, "too many namespaces");
-            return;
-        }
-        if !self.accept(key) {
-            return;
-        }
-        let is_first = !self.publishers.is_present(namespace.fields());
-        self.publishers.insert(namespace.fields(), key);
-        let announced = Announced {
-            namespace: namespace.clone(),
-            spelling: request.namespace.clone(),
-        };
-        self.announced.insert(key, announced);
-        if is_first {
-            self.tell_watchers(&namespace, true);
-        }
-        self.subscribe_waiting_tracks(now, key, &namespace);
-    }
-
-    fn take_subscribe_namespace(
-        &mut self,
-        now: Instant,
-        key: RequestKey,
-        request: &SubscribeNamespace,
-    ) {
-        let Some(allowed) = self.allow_subscribe(now, key, &request.prefix, &request.parameters)
-        else {
-            return;
-        };
-        let prefix = allowed.namespace.clone();
-        if self.overlaps(key.0, &prefix) {
-            self.refuse(
-                key,
-                RequestCode::PREFIX_OVERLAP,
-                "the prefix overlaps an earlier one",
-            );
-            return;
-        }
-        let limit = self.config.namespaces_listed_max;
-        let Some(names) = self.publishers.names_below(prefix.fields(), limit) else {
-            self.refuse(
-                key,
-                RequestCode::NAMESPACE_TOO_LARGE,
-                "the prefix matches too much",
-            );
-            return;
-        };
-        if !self.accept(key) {
-            return;
-        }
-        self.remember_permission(now, key, allowed);
-        self.watchers.insert(prefix.fields(), key);
-        self.watched.insert(key, prefix.clone());
-        let Some(session) = self.sessions.session_mut(key.0) else {
-            return;
-        };
-        for name in names {
-            let suffix = TrackNamespace::new(name.into_iter().skip(prefix.fields().len()));
-            if let Ok(suffix) = suffix {
-                // A request that ended meanwhile needs no news.
-                let _ = session.namespace(key.1, suffix);
-            }
-        }
-    }
-
-    fn overlaps(&self, session: SessionId, prefix: &TrackNamespace) -> bool {
-        use crate::moqt::name::RequestId;
-        let of_session = (session, RequestId(0))..=(session, RequestId(u64::MAX));
-        self.watched
-            .range(of_session)
-            .any(|(_, other)| other.has_prefix(prefix) || prefix.has_prefix(other))
-    }
-
-    /// Tells who asked that a namespace came or went.
-    fn tell_watchers(&mut self, namespace: &TrackNamespace, is_published: bool) {
-        for (session, request) in self.watchers.covering(namespace.fields()) {
-            let Some(prefix) = self.watched.get(&(session, request)) else {
-                continue;
-            };
-            let Some(suffix) = namespace.suffix_after(prefix) else {
-                continue;
-            };
-            if let Some(session) = self.sessions.session_mut(session) {
-                // A request that ended meanwhile needs no news.
-                let _ = if is_published {
-                    session.namespace(request, suffix)
-                } else {
-                    session.namespace_done(request, suffix)
-                };
-            }
-        }
-    }
-
-    /// A namespace request, of either kind, is over.
-    pub(super) fn namespace_over(&mut self, key: RequestKey) {
-        if let Some(Announced { namespace, .. }) = self.announced.remove(&key) {
-            self.publishers.remove(namespace.fields(), &key);
-            if !self.publishers.is_present(namespace.fields()) {
-                self.tell_watchers(&namespace, false);
-            }
-        }
-        if let Some(prefix) = self.watched.remove(&key) {
-            self.watchers.remove(prefix.fields(), &key);
-        }
-    }
-
-    pub(super) fn take_update(&mut self, now: Instant, key: RequestKey, parameters: &Parameters) {
-        let mut answer = RequestOk::default();
-        if let Some(track) = self.downstreams.get(&key).copied() {
-            if !parameters.authorization_tokens.is_empty()
-                && let Err(cause) = self.renew(now, key, parameters)
-            {
-                let error = RequestError::new(cause.request_code(), cause.reason());
-                if let Some(session) = self.sessions.session_mut(key.0) {
-                    // The subscription ends with the refusal.
-                    let _ = session.reject_update(key.1, error);
-                }
-                self.request_over(now, key);
-                return;
-            }
-            if let Some(entry) = self.entries.get_mut(&track) {
-                entry.track.update(now, &mut self.sessions, key, parameters);
-                answer.parameters.largest = entry.track.largest();
-            }
-        }
-        if let Some(session) = self.sessions.session_mut(key.0) {
-            // An update of a request that is over needs no answer.
-            let _ = session.accept_update(key.1, answer);
-        }
-    }
-
-    /// A viewer shows a newer token.
-    fn renew(
-        &mut self,
-        now: Instant,
-        key: RequestKey,
-        parameters: &Parameters,
-    ) -> Result<(), Cause> {
-        let unix = self.unix_now(now);
-        let (Some(peer), Some(track)) = (self.peers.get(&key.0), self.downstreams.get(&key)) else {
-            return Ok(());
-        };
-        let Some(entry) = self.entries.get(track) else {
-            return Ok(());
-        };
-        let tokens = &parameters.authorization_tokens;
-        let allowed = self
-            .policy
-            .subscribe(&peer.grant, &entry.name.namespace, tokens, unix)
-            .map_err(|denied| denied.cause)?;
-        if let Some(peer) = self.peers.get_mut(&key.0) {
-            peer.kids.extend(allowed.kid);
-        }
-        if let Some(expires) = allowed.expires {
-            self.expire_subscription_at(now, key, expires);
-        }
-        Ok(())
-    }
-
     /// A request was given up by the peer, or ended here.
     pub(super) fn request_over(&mut self, now: Instant, key: RequestKey) {
         self.keyless.remove(&key);
-        self.keyless.remove(&key);
         self.namespace_over(key);
+        self.wish_over(key);
         self.leave_track(now, key);
         self.upstream_lost(now, key);
     }
@@ -347,7 +182,7 @@ impl Relay {
                 .map(|(key, _)| *key),
         );
         keys.extend(self.watched.range(of_session.clone()).map(|(key, _)| *key));
-        keys.extend(self.keyless.range(of_session.clone()).map(|(key, _)| *key));
+        keys.extend(self.offers.of_session(session));
         keys.extend(
             self.downstreams
                 .range(of_session.clone())
@@ -363,6 +198,25 @@ impl Relay {
         self.sessions
             .session_mut(key.0)
             .is_some_and(|session| session.accept(key.1, RequestOk::default()).is_ok())
+    }
+
+    /// Accepts a request about namespaces and says when its permission ends, where the draft can.
+    pub(super) fn accept_until(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        expires: Option<UnixTime>,
+    ) -> bool {
+        let expires_ms = expires.and_then(|at| self.expires_ms(now, at));
+        let Some(session) = self.sessions.session_mut(key.0) else {
+            return false;
+        };
+        let mut answer = RequestOk::default();
+        answer.parameters.expires_ms = match session.draft().profile().parameter_table {
+            ParameterTable::Eighteen => None,
+            ParameterTable::Twenty => expires_ms,
+        };
+        session.accept(key.1, answer).is_ok()
     }
 
     pub(super) fn refuse(&mut self, key: RequestKey, code: RequestCode, reason: &str) {

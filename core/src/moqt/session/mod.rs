@@ -27,7 +27,7 @@ mod sessions;
 use crate::moqt::draft::Draft;
 use crate::moqt::error::{ProtocolError, PublishDoneCode, RequestCode, SessionCode, StreamCode};
 use crate::moqt::message::{Goaway, Message, RequestError, RequestOk, Setup, SubscribeOk};
-use crate::moqt::name::{RequestId, TrackAlias, TrackNamespace};
+use crate::moqt::name::{RequestId, TrackAlias, TrackName, TrackNamespace};
 use crate::moqt::object::{self, Object, SubgroupHeader};
 use crate::moqt::parameter::{AuthorizationToken, Parameters};
 use crate::payload::Payload;
@@ -171,6 +171,15 @@ pub enum Event {
         request: RequestId,
         /// What follows the prefix.
         suffix: TrackNamespace,
+    },
+    /// A track that matches a SUBSCRIBE_TRACKS of ours is not published to us.
+    PublishSkipped {
+        /// The SUBSCRIBE_TRACKS.
+        request: RequestId,
+        /// What follows the prefix in the track's namespace.
+        suffix: TrackNamespace,
+        /// The track's name.
+        name: TrackName,
     },
     /// The publisher ended a subscription of ours, and its data streams are in; the request is gone.
     PublishDone {

@@ -23,6 +23,8 @@ pub struct Config {
     pub sessions_max: usize,
     /// Name and version for MOQT_IMPLEMENTATION.
     pub implementation: Option<String>,
+    /// Most ranges in the range filters of one request, for MAX_FILTER_RANGES; 0 is no filters.
+    pub max_filter_ranges: u64,
 }
 
 /// The sessions of one machine.
@@ -124,6 +126,7 @@ impl Sessions {
         };
         let mut setup = Setup {
             implementation: self.config.implementation.clone(),
+            max_filter_ranges: Some(self.config.max_filter_ranges).filter(|max| *max > 0),
             ..Setup::default()
         };
         if opened.side == Side::Client

@@ -54,6 +54,8 @@ pub struct Limits {
     pub burst_bytes: usize,
     /// How long the last streams of an ended track may take.
     pub end_timeout: Duration,
+    /// Ranges in the range filters of one subscription.
+    pub filter_ranges_max: usize,
 }
 
 impl Default for Limits {
@@ -65,6 +67,7 @@ impl Default for Limits {
             burst_groups_max: 7,
             burst_bytes: 64 << 10,
             end_timeout: Duration::from_secs(5),
+            filter_ranges_max: 64,
         }
     }
 }
@@ -145,6 +148,12 @@ impl Track {
     /// Whether that subscription is being served.
     pub fn is_subscribed(&self, key: SubscriberKey) -> bool {
         self.subscriptions.contains_key(&key)
+    }
+
+    /// Whether any subscription of a session is being served.
+    pub fn has_subscriber_of(&self, session: SessionId) -> bool {
+        let of_session = (session, RequestId(0))..=(session, RequestId(u64::MAX));
+        self.subscriptions.range(of_session).next().is_some()
     }
 
     /// How many subscribe.

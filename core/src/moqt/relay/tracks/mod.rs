@@ -3,8 +3,11 @@
 //! What viewers and publishers do to a track is in `viewers` and `publishers`; here are the entry
 //! itself and what time does to it.
 
+mod offers;
 mod publishers;
 mod viewers;
+
+pub(in crate::moqt::relay) use offers::Offers;
 
 use super::{Relay, RequestKey, Timer, TrackId};
 use crate::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
@@ -27,6 +30,8 @@ pub(in crate::moqt::relay) struct Entry {
     pub(in crate::moqt::relay) is_wanted: bool,
     /// Viewers whose SUBSCRIBE waits for the upstream's answer, or for a publisher.
     waiting: BTreeMap<RequestKey, Waiting>,
+    /// Viewers that were sent a PUBLISH and did not answer yet, with what they asked for.
+    offered: BTreeMap<RequestKey, Parameters>,
     /// When the viewers of a lost publisher are let go.
     orphaned_until: Option<Instant>,
     /// When an upstream subscription without viewers is given up.
@@ -58,7 +63,7 @@ impl Entry {
     }
 
     pub(in crate::moqt::relay) fn has_viewers(&self) -> bool {
-        self.track.subscribers_len() > 0 || !self.waiting.is_empty()
+        self.track.subscribers_len() > 0 || !self.waiting.is_empty() || !self.offered.is_empty()
     }
 
     /// What a session feeds the track by, and whether it agreed to.

@@ -1,6 +1,6 @@
 //! Publishers of a track: asked, agreeing, refusing, lost, done.
 
-use super::super::{Announced, Relay, RequestKey, TrackId};
+use super::super::{Relay, RequestKey, TrackId};
 use super::Upstream;
 use crate::moqt::error::{PublishDoneCode, RequestCode};
 use crate::moqt::message::RequestError;
@@ -101,15 +101,14 @@ impl Relay {
         key: RequestKey,
         accepted: Accepted,
     ) {
-        let Some(id) = self.upstreams.get(&key).copied() else {
-            return;
-        };
         match accepted {
             Accepted::Subscribe(answer) => {
-                let largest = answer.parameters.largest;
-                self.upstream_established(now, key, id, largest, answer.properties);
+                if let Some(id) = self.upstreams.get(&key).copied() {
+                    let largest = answer.parameters.largest;
+                    self.upstream_established(now, key, id, largest, answer.properties);
+                }
             }
-            Accepted::Request(_) => {}
+            Accepted::Request(answer) => self.offer_accepted(now, key, &answer.parameters),
         }
     }
 
@@ -159,6 +158,7 @@ impl Relay {
         if entry.upstreams.is_empty() {
             entry.made_by = Some(upload);
             self.serve_waiting(now, id);
+            self.offer_track(now, id);
         }
     }
 
@@ -320,6 +320,7 @@ impl Relay {
             self.downstreams.remove(&viewer);
             self.refuse_unpublished(viewer);
         }
+        self.withdraw_offers(id, code, reason);
         self.forget_ended_viewers(id);
         self.arm_track(id);
     }
@@ -339,18 +340,6 @@ impl Relay {
             self.subscription_expiry.remove(&key);
         }
         self.remove_if_unused(id);
-    }
-}
-
-impl Announced {
-    /// A track below the namespace as its publisher calls it.
-    fn spell(&self, name: &FullTrackName) -> Option<FullTrackName> {
-        if self.spelling == self.namespace {
-            return Some(name.clone());
-        }
-        let suffix = name.namespace.suffix_after(&self.namespace)?;
-        let namespace = self.spelling.joined(&suffix).ok()?;
-        FullTrackName::new(namespace, name.name.clone()).ok()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Viewers of a track: they join, wait, are served, and leave.
 
 use super::super::{Relay, RequestKey, TrackId};
+use super::offers::offered_properties;
 use super::{Entry, Waiting};
-use crate::moqt::error::{PublishDoneCode, RequestCode};
+use crate::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
 use crate::moqt::message::RequestError;
 use crate::moqt::name::FullTrackName;
 use crate::moqt::parameter::Parameters;
@@ -31,6 +32,7 @@ impl Relay {
             made_by: None,
             is_wanted: false,
             waiting: BTreeMap::new(),
+            offered: BTreeMap::new(),
             orphaned_until: None,
             idle_until: None,
             is_ending: false,
@@ -94,6 +96,7 @@ impl Relay {
         key: RequestKey,
         parameters: &Parameters,
     ) {
+        let expires_ms = self.request_expires_ms(now, key);
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -101,10 +104,11 @@ impl Relay {
             return;
         };
         let answer = Parameters {
+            expires_ms,
             largest: entry.track.largest(),
             ..Parameters::default()
         };
-        let properties = entry.track.properties().clone();
+        let properties = offered_properties(parameters, entry.track.properties());
         if session.accept_subscribe(key.1, answer, properties).is_err() {
             return;
         }
@@ -125,19 +129,25 @@ impl Relay {
         };
         entry.track.unsubscribe(key);
         entry.waiting.remove(&key);
+        entry.offered.remove(&key);
         if !entry.has_viewers() {
             entry.idle_until = Some(now + self.config.subscriber_linger);
             self.arm_track(id);
         }
     }
 
-    /// Ends one viewer's subscription from this side.
+    /// Ends one viewer's subscription, or a request about a prefix, from this side.
     pub(in crate::moqt::relay) fn end_subscription(
         &mut self,
         now: Instant,
         key: RequestKey,
         code: PublishDoneCode,
     ) {
+        if self.offers.contains(key) || self.watched.contains_key(&key) {
+            self.cancel(key, StreamCode::EXPIRED_AUTH_TOKEN);
+            self.request_over(now, key);
+            return;
+        }
         if let Some(session) = self.sessions.session_mut(key.0) {
             let done = session.publish_done(key.1, code, "auth_failed: the token has expired");
             if done.is_err() {
@@ -171,7 +181,8 @@ impl Relay {
         let Some(entry) = self.entries.get(&id) else {
             return;
         };
-        if !entry.track.is_subscribed(key) && !entry.waiting.contains_key(&key) {
+        let is_asking = entry.waiting.contains_key(&key) || entry.offered.contains_key(&key);
+        if !entry.track.is_subscribed(key) && !is_asking {
             self.downstreams.remove(&key);
             self.subscription_expiry.remove(&key);
             self.remove_if_unused(id);

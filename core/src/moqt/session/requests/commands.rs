@@ -195,6 +195,10 @@ impl Session {
         self.send(stream, &Message::RequestOk(answer))?;
         if let Some(entry) = self.requests.get_mut(&request) {
             entry.phase = Phase::Established;
+            if entry.kind == Kind::TrackStatus {
+                // Nothing follows the answer.
+                return self.finish_request(request);
+            }
         }
         Ok(())
     }
@@ -219,7 +223,8 @@ impl Session {
         self.send(stream, &Message::RequestOk(answer))
     }
 
-    /// Refuses the oldest unanswered update of the peer. A subscription ends with it.
+    /// Refuses the oldest unanswered update of the peer. A subscription or a request about a
+    /// namespace ends with it.
     pub fn reject_update(
         &mut self,
         request: RequestId,
@@ -230,6 +235,13 @@ impl Session {
         if self.find(request)?.is_publisher() {
             self.reset_data_streams(request, StreamCode::CANCELLED);
             return self.publish_done(request, PublishDoneCode::UPDATE_FAILED, "update refused");
+        }
+        let is_about_namespace = matches!(
+            self.find(request)?.kind,
+            Kind::PublishNamespace | Kind::SubscribeNamespace | Kind::SubscribeTracks
+        );
+        if is_about_namespace {
+            return self.finish_request(request);
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 //! Source: draft-ietf-moq-transport-18 sections 3.3.2, 5.1, 6, 9.3 to 9.22.
 
 mod commands;
+mod discovery;
 mod peer;
 
 use super::{Instant, Origin, PublishDoneCode, StreamId, TrackAlias, TrackNamespace};

@@ -220,6 +220,12 @@ impl Session {
             {
                 checks::request_ok(self.draft, entry.kind, &answer)?;
                 entry.phase = Phase::Established;
+                if entry.kind == Kind::TrackStatus {
+                    let stream = entry.stream;
+                    self.write(stream, bytes::Bytes::new(), true);
+                    self.discard_rest(stream);
+                    self.forget(request);
+                }
                 let accepted = Accepted::Request(answer);
                 Event::Accepted { request, accepted }
             }
@@ -243,26 +249,39 @@ impl Session {
                 let answer = Err(error);
                 Event::Updated { request, answer }
             }
-            (Message::Namespace(message), Phase::Established)
-                if entry.kind == Kind::SubscribeNamespace =>
-            {
+            (message, Phase::Established) => return self.take_notice(request, message),
+            _ => return Err(unexpected()),
+        };
+        self.event(event);
+        Ok(())
+    }
+
+    /// What a request about a prefix goes on to be told after its answer.
+    fn take_notice(&mut self, request: RequestId, message: Message) -> Result<(), ProtocolError> {
+        let unexpected = || ProtocolError::violation("answer does not fit its request");
+        let Some(entry) = self.requests.get_mut(&request) else {
+            return Ok(());
+        };
+        let event = match (message, entry.kind) {
+            (Message::Namespace(message), Kind::SubscribeNamespace) => {
                 let suffix = message.suffix;
                 entry.announced.insert(suffix.clone());
                 Event::Namespace { request, suffix }
             }
-            (Message::NamespaceDone(message), Phase::Established)
-                if entry.kind == Kind::SubscribeNamespace =>
-            {
+            (Message::NamespaceDone(message), Kind::SubscribeNamespace) => {
                 if !entry.announced.remove(&message.suffix) {
                     return Err(ProtocolError::violation("NAMESPACE_DONE before NAMESPACE"));
                 }
                 let suffix = message.suffix;
                 Event::NamespaceDone { request, suffix }
             }
-            (Message::PublishSkipped(_), Phase::Established)
-                if entry.kind == Kind::SubscribeTracks =>
-            {
-                return Ok(());
+            (Message::PublishSkipped(message), Kind::SubscribeTracks) => {
+                let (suffix, name) = (message.suffix, message.name);
+                Event::PublishSkipped {
+                    request,
+                    suffix,
+                    name,
+                }
             }
             _ => return Err(unexpected()),
         };
