@@ -19,6 +19,8 @@ pub struct Package {
     pub folder: PathBuf,
     /// Names of the packages that its manifest names, of every kind (normal, build, dev).
     pub dependencies: BTreeSet<String>,
+    /// Those of them that it is built from: all but what its tests alone name.
+    pub built_from: BTreeSet<String>,
 }
 
 /// All members of the workspace, by name.
@@ -60,9 +62,11 @@ fn package(value: &Value) -> (String, Package) {
     let manifest = PathBuf::from(text(&value["manifest_path"]));
     let folder = manifest.parent().unwrap_or(&manifest);
     let dependencies = value["dependencies"].as_array().into_iter().flatten();
+    let built_from = dependencies.clone().filter(|each| each["kind"] != "dev");
     let package = Package {
         name: text(&value["name"]),
         folder: folder.strip_prefix(root()).unwrap_or(folder).to_path_buf(),
+        built_from: built_from.map(|each| text(&each["name"])).collect(),
         dependencies: dependencies.map(|each| text(&each["name"])).collect(),
     };
     (package.name.clone(), package)
