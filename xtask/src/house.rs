@@ -29,6 +29,11 @@ pub(crate) fn cache_dir() -> PathBuf {
     )
 }
 
+/// Where tests record which normative rows they prove.
+pub(crate) fn covers_dir() -> PathBuf {
+    target_dir().join("mainstem-covers")
+}
+
 /// The `cargo` that runs this program.
 pub(crate) fn cargo() -> PathBuf {
     std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
@@ -48,4 +53,14 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(&unfinished, text)
         .and_then(|()| std::fs::rename(&unfinished, path))
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Removes a directory and what is in it; one that is not there is fine.
+pub(crate) fn clear(directory: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", directory.display()))
+        }
+        _ => Ok(()),
+    }
 }

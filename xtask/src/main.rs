@@ -3,6 +3,7 @@
 //! | command | what it does |
 //! |---|---|
 //! | `demo` | builds `mainstem` and shows one live stream from encoder to viewer |
+//! | `coverage` | says which normative row of `spec/` is proved by which test |
 //! | `test` | everything that has to be green, with a summary at the end |
 //! | `bench` | measures the fan-out, beside other relays that are installed |
 //! | `setup` | installs what `test` needs and the toolchain does not bring |
@@ -16,6 +17,7 @@
 )]
 
 mod bench;
+mod coverage;
 mod demo;
 mod house;
 mod run;
@@ -36,6 +38,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write `spec/COVERAGE.md` from what the last run of the tests proved.
+    Coverage(coverage::Arguments),
     /// Show one live stream, from an encoder through a relay to a viewer.
     Demo(demo::Arguments),
     /// Run everything that has to be green.
@@ -48,6 +52,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
+        Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -6,6 +6,7 @@
 use crate::house;
 use crate::setup::{self, Need};
 use anyhow::Result;
+use mainstem_spec_covers::RECORDS_VARIABLE;
 use std::process::Command;
 
 /// One line of the table.
@@ -32,6 +33,8 @@ pub(crate) enum Work {
     ),
     /// One file of `conformance/tests`, against the built program.
     EndToEnd(&'static str),
+    /// The comparison of `spec/COVERAGE.md` with what the suites before it recorded.
+    Coverage,
 }
 
 /// By the words that stand in their names.
@@ -149,6 +152,12 @@ pub(crate) const SUITES: &[Suite] = &[
         &[Need::Aiomoqt],
         Work::EndToEnd("interop_aiomoqt"),
     ),
+    Suite::new(
+        "coverage",
+        "every normative row that was proved still is",
+        &[],
+        Work::Coverage,
+    ),
 ];
 
 impl Suite {
@@ -168,7 +177,7 @@ impl Suite {
 
     /// Whether it counts tests, so that running none is a failure.
     pub(crate) fn counts_tests(&self) -> bool {
-        !matches!(self.work, Work::Cargo(_))
+        !matches!(self.work, Work::Cargo(_) | Work::Coverage)
     }
 
     /// Its command; what it needs is installed first.
@@ -192,6 +201,12 @@ impl Suite {
                 command.args(["--", "--nocapture", "--test-threads=1"]);
                 command.env("MAINSTEM_BIN", house::mainstem());
             }
+            Work::Coverage => {
+                command.args(["xtask", "coverage", "--check"]);
+            }
+        }
+        if self.counts_tests() {
+            command.env(RECORDS_VARIABLE, house::covers_dir());
         }
         for need in self.needs {
             command.env(setup::variable(*need), setup::ensure(*need)?);
