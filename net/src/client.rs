@@ -2,7 +2,7 @@
 
 use crate::{CallError, Clock, Handle, NoEntropy, Shard, ShardConfig, ShardError, SocketOptions};
 use mainstem_core::transport::{App, SessionId};
-use mainstem_quic::{ConnectError, ConnectRequest, SessionUrl, TlsTrust, UrlError};
+use mainstem_quic::{ConnectError, ConnectRequest, Limits, SessionUrl, TlsTrust, UrlError};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -76,10 +76,22 @@ where
         app: A,
         on_event: impl FnMut(A::Event) + Send + 'static,
     ) -> Result<Self, ClientError> {
+        Self::open_tuned(config, clock, app, |_| {}, on_event)
+    }
+
+    /// As [`Client::open`], with other bounds than the usual ones.
+    pub fn open_tuned(
+        config: ClientConfig,
+        clock: Clock,
+        app: A,
+        tune: impl FnOnce(&mut Limits),
+        on_event: impl FnMut(A::Event) + Send + 'static,
+    ) -> Result<Self, ClientError> {
         let url: SessionUrl = config.url.parse()?;
         let mut host = crate::host_config(&clock)?;
         host.limits.idle_timeout = IDLE_TIMEOUT;
         host.limits.keep_alive = Some(KEEP_ALIVE);
+        tune(&mut host.limits);
         let shard = ShardConfig {
             name: "client".to_owned(),
             socket: SocketOptions::new(any_address()),

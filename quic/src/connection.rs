@@ -118,6 +118,8 @@ pub(crate) struct Connection {
     /// Streams of HTTP/3 itself that we write.
     own: BTreeMap<WireId, SendQueue>,
     pub(crate) readable: BTreeSet<WireId>,
+    /// Whether arriving stream bytes stay in QUIC's windows.
+    pub(crate) is_paused: bool,
     /// When an unopened session is given up, or last words are.
     pub(crate) deadline: Option<Instant>,
     /// The host's entry in its timers.
@@ -139,6 +141,7 @@ impl Connection {
             intent: None,
             own: BTreeMap::new(),
             readable: BTreeSet::new(),
+            is_paused: false,
             deadline,
             timer: None,
             is_counted: true,

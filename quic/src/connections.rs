@@ -29,7 +29,7 @@ type StdInstant = std::time::Instant;
 
 /// All connections of a host.
 pub(crate) struct Connections {
-    endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     factory: Factory,
     limits: Limits,
     protocols: Vec<String>,
@@ -39,7 +39,7 @@ pub(crate) struct Connections {
     slots: Vec<Option<Box<Connection>>>,
     count: usize,
     handshaking: usize,
-    sessions: Sessions,
+    pub(crate) sessions: Sessions,
     inputs: VecDeque<Input>,
     timers: BTreeSet<(StdInstant, usize)>,
     /// Connections that may have packets to send.
@@ -270,7 +270,7 @@ impl Connections {
     }
 
     /// Works off everything that a connection has to do except sending.
-    fn work(&mut self, handle: usize) {
+    pub(crate) fn work(&mut self, handle: usize) {
         loop {
             let mut more = false;
             let mut unread = false;
@@ -311,7 +311,11 @@ impl Connections {
     }
 
     /// Lends a connection what it needs of the host.
-    fn with(&mut self, handle: usize, step: impl FnOnce(&mut Connection, &mut Context<'_>)) {
+    pub(crate) fn with(
+        &mut self,
+        handle: usize,
+        step: impl FnOnce(&mut Connection, &mut Context<'_>),
+    ) {
         let Some(Some(connection)) = self.slots.get_mut(handle) else {
             return;
         };
@@ -405,7 +409,7 @@ impl Connections {
         }
     }
 
-    fn remove(&mut self, handle: usize) {
+    pub(crate) fn remove(&mut self, handle: usize) {
         let Some(connection) = self.slots.get_mut(handle).and_then(Option::take) else {
             return;
         };

@@ -24,7 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 /// An application machine and its connections.
 pub struct Host<A: App> {
     app: A,
-    connections: Connections,
+    pub(crate) connections: Connections,
     events: VecDeque<A::Event>,
 }
 

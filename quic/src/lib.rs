@@ -19,6 +19,7 @@ mod host;
 mod http3;
 mod outputs;
 mod reading;
+mod rough;
 mod send;
 mod streams;
 mod tls;

@@ -14,6 +14,9 @@ use quinn_proto::ReadError;
 impl Connection {
     /// Reads what is readable, up to the budget; true when something is left.
     pub(crate) fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.is_paused {
+            return false;
+        }
         let mut budget = cx.limits.read_budget;
         while let Some(wire) = self.readable.pop_first() {
             if budget == 0 {

@@ -256,3 +256,57 @@ fn urgent_streams_overtake() {
         }
     }
 }
+
+#[test]
+fn paused_peer_takes_a_window_and_goes_on_where_it_stopped() {
+    for carrier in CARRIERS {
+        let server = Limits {
+            receive_window: 32 << 10,
+            stream_receive_window: 32 << 10,
+            ..Limits::default()
+        };
+        let mut world = World::new(
+            GOOD,
+            [Limits::default(), server],
+            Probe::new(),
+            Probe::new(),
+        );
+        let (client, at_server) = world.open(carrier);
+        let now = world.now;
+        world.hosts[SERVER].pause(now, at_server, true);
+        world.act(CLIENT, open(client, local(UNI, 0)));
+        let sent = vec![7; 200 << 10];
+        world.act(
+            CLIENT,
+            write(client, local(UNI, 0), sent.clone(), true, true),
+        );
+        world.run_for(Duration::from_secs(60));
+        let arrived = |world: &World| world.hosts[SERVER].app().stream(peer(UNI, 0)).0.len();
+        // The connection outlives the pause: it is acknowledged, only not read.
+        assert_eq!(arrived(&world), 0);
+        assert_eq!(world.hosts[SERVER].counters().sessions_open, 1);
+        let now = world.now;
+        world.hosts[SERVER].pause(now, at_server, false);
+        world.run_for(SOON);
+        assert_eq!(arrived(&world), sent.len());
+    }
+}
+
+#[test]
+fn abandoned_session_ends_here_at_once_and_there_by_silence() {
+    for carrier in CARRIERS {
+        let limits = Limits {
+            idle_timeout: Duration::from_secs(4),
+            ..Limits::default()
+        };
+        let mut world = World::new(GOOD, [limits.clone(), limits], Probe::new(), Probe::new());
+        let (client, _) = world.open(carrier);
+        let now = world.now;
+        world.hosts[CLIENT].abandon(now, client);
+        assert!(world.hosts[CLIENT].is_idle());
+        assert_eq!(world.hosts[SERVER].counters().sessions_open, 1);
+        world.run_for(Duration::from_secs(20));
+        assert_eq!(world.hosts[SERVER].counters().sessions_open, 0);
+        assert!(world.hosts[SERVER].is_idle());
+    }
+}
