@@ -5,6 +5,7 @@ mod world;
 use bytes::Bytes;
 use mainstem_core::transport::{Carrier, Closed, Input, Origin, Output, Side, StreamEvent};
 use mainstem_quic::{Limits, TlsTrust};
+use mainstem_spec_covers::covers;
 use std::time::Duration;
 use world::*;
 
@@ -61,6 +62,7 @@ fn a_protocol_that_nobody_shares_opens_no_session() {
 
 #[test]
 fn a_certificate_that_is_not_pinned_is_not_trusted() {
+    covers!("MOQT19-13.2-2");
     let mut world = World::simple();
     let mut request = world.request(Carrier::Quic, &["moqt-22"]);
     request.trust = TlsTrust::Pinned(vec![[0; 32]]);
@@ -277,6 +279,7 @@ fn nobody_at_the_other_end_is_a_transport_close() {
 
 #[test]
 fn datagrams_arrive_and_oversize_ones_are_dropped() {
+    covers!("MOQT19-3.1-1");
     for carrier in CARRIERS {
         let mut world = World::new(GOOD, Default::default(), Probe::new(), Probe::echo());
         let (client, _) = world.open(carrier);

@@ -347,9 +347,11 @@ fn render(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mainstem_spec_covers::covers;
 
     #[test]
     fn the_safe_form_is_the_specifications_example() {
+        covers!("MOQT19-1.5-1");
         let namespace =
             TrackNamespace::copied_from(&[b"example.net", b"team2", b"project_x"]).unwrap();
         let track = FullTrackName::new(namespace, "report".into()).unwrap();
@@ -359,6 +361,12 @@ mod tests {
 
     #[test]
     fn a_name_has_one_safe_form() {
+        covers!(
+            "MOQT19-1.5.1-1",
+            "MOQT19-1.5.1-2",
+            "MOQT19-1.5.1-4",
+            "MOQT19-1.5.1-5"
+        );
         let spelling = [
             ".61--x",
             "a.2E--x",
@@ -401,6 +409,7 @@ mod tests {
 
     #[test]
     fn bounds_of_names_hold() {
+        covers!("MOQT19-2.4.1-1");
         let field = Bytes::from_static(b"x");
         assert!(TrackNamespace::new(vec![field.clone(); 32]).is_ok());
         assert_eq!(

@@ -228,6 +228,34 @@ const CLOSES: &[(&str, &[Draft], u64, &str, SessionCode)] = {
 
 #[test]
 fn what_must_close_the_session_closes_it_with_its_code() {
+    covers!(
+        "MOQT19-1.4.3-2",
+        "MOQT19-1.4.3-3",
+        "MOQT19-1.4.4-1",
+        "MOQT19-2.4.1-2",
+        "MOQT19-2.4.1-3",
+        "MOQT19-5.1.2-1",
+        "MOQT19-5.1.2-2",
+        "MOQT19-10-2",
+        "MOQT19-10-3",
+        "MOQT19-10.2-2",
+        "MOQT19-10.2-4",
+        "MOQT19-10.2-6",
+        "MOQT19-10.2.2-4",
+        "MOQT19-10.2.8-1",
+        "MOQT19-10.2.17-1",
+        "MOQT19-10.4-10",
+        "MOQT19-10.12-1",
+        "MOQT19-12.5-1",
+        "MOQT19-12.6-1",
+        "MOQT19-12.7-4",
+        "MOQT20-5.1.2-1",
+        "MOQT20-5.1.2-2",
+        "MOQT20-10.2.15-2",
+        "MOQT20-10.2.21-2",
+        "MOQT22-9.20.9-2",
+        "MOQT22-9.20.9-3"
+    );
     for (what, drafts, code, body, expected) in CLOSES {
         for draft in *drafts {
             let bytes = framed(*code, &hex(body));
@@ -241,6 +269,14 @@ fn what_must_close_the_session_closes_it_with_its_code() {
 
 #[test]
 fn setup_options_that_must_close_do_and_unknown_ones_do_not() {
+    covers!(
+        "MOQT19-1.4.3-4",
+        "MOQT19-10.3-1",
+        "MOQT19-10.3-3",
+        "MOQT19-10.3.1.1-6",
+        "MOQT19-10.3.1.2-6",
+        "MOQT19-15.4-1"
+    );
     let cases = [
         (
             "path with a space",

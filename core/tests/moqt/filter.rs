@@ -66,6 +66,7 @@ const fn range(start: Location, end_group: u64, end_object: Option<u64>) -> Filt
 
 #[test]
 fn each_draft_writes_filters_in_its_own_bytes() {
+    covers!("MOQT22-9.20.9-1");
     let old = Draft::D18;
     let counted = Draft::D21;
     let tagged = Draft::D22;
@@ -100,6 +101,7 @@ fn each_draft_writes_filters_in_its_own_bytes() {
 
 #[test]
 fn the_same_bytes_mean_next_object_in_20_and_everything_in_22() {
+    covers!("MOQT20-5.1.2-3", "MOQT22-9.20.9-4");
     let trap = [0x02, 0x00, 0x00];
     assert_eq!(read(Draft::D20, &trap), Some(Filter::NextObject));
     assert_eq!(read(Draft::D21, &trap), Some(Filter::NextObject));

@@ -6,6 +6,9 @@
     reason = "a test's way of speaking"
 )]
 
+#[macro_use]
+extern crate mainstem_spec_covers;
+
 mod announced;
 mod arbitrary;
 mod faults;

@@ -244,6 +244,13 @@ proptest! {
 
 #[test]
 fn what_must_not_be_on_a_subgroup_stream_closes_the_session() {
+    covers!(
+        "MOQT19-11.2.1.1-2",
+        "MOQT19-11.2.1.2-1",
+        "MOQT19-11.4-1",
+        "MOQT19-11.4.2-2",
+        "MOQT19-11.4.2-3"
+    );
     let reserved_mode = whole(&[0x16, 0, 0]);
     assert!(violation(&reserved_mode), "{reserved_mode:?}");
     assert!(
@@ -277,6 +284,7 @@ fn a_type_may_be_written_longer_than_needed() {
 
 #[test]
 fn faults_of_properties_make_the_track_malformed() {
+    covers!("MOQT19-2.5.1-1", "MOQT19-12.8-3");
     let cases: [(&str, &[u8]); 6] = [
         ("mandatory", &[0x31, 9, 9, 9, 3, 0xc0, 0x40, 0, 1, 7]),
         ("gap twice", &[0x31, 9, 9, 9, 4, 0x3c, 1, 0, 1, 1, 7]),
@@ -313,6 +321,14 @@ fn objects_beyond_the_limits_are_refused_before_they_arrive() {
 
 #[test]
 fn datagrams_that_must_close_do() {
+    covers!(
+        "MOQT19-11-1",
+        "MOQT19-11.2.1.1-3",
+        "MOQT19-11.3.1-1",
+        "MOQT19-11.3.1-2",
+        "MOQT19-11.3.1-3",
+        "MOQT20-11.3.1-1"
+    );
     let read = |bytes: &[u8]| {
         let data = Bytes::copy_from_slice(bytes);
         decode_datagram(&data, &Limits::default()).map(|_| ())
@@ -352,6 +368,7 @@ fn datagrams_that_must_close_do() {
 
 #[test]
 fn streams_are_told_apart_by_their_first_integer() {
+    covers!("MOQT19-3.4-1", "MOQT19-11.4.2-2", "MOQT20-11.4.2-1");
     let kind = |bytes: &[u8]| stream_kind(&[Bytes::copy_from_slice(bytes)]);
     assert_eq!(kind(&[]), Ok(None));
     assert_eq!(kind(&[0xaf]), Ok(None));

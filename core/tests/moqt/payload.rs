@@ -77,6 +77,7 @@ fn range(bytes: &[u8]) -> Range<*const u8> {
 
 #[test]
 fn relay_sends_the_very_bytes_that_arrived() {
+    covers!("MOQT19-9.7-2", "MOQT19-9.7-3");
     let relay = Relay::new(Config::default(), Policy::Open);
     let mut wire = Wire {
         relay,

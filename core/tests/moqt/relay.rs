@@ -152,6 +152,7 @@ impl Viewer {
 
 #[test]
 fn every_object_reaches_every_viewer_in_order_at_every_draft() {
+    covers!("MOQT19-9.4-5", "MOQT19-9.7-3");
     for draft in DRAFTS {
         let mut world = World::published(draft);
         let viewers: Vec<Viewer> = DRAFTS.iter().map(|draft| world.watch(draft)).collect();
@@ -185,6 +186,7 @@ fn every_object_reaches_every_viewer_in_order_at_every_draft() {
 
 #[test]
 fn late_viewer_starts_at_the_newest_group_boundary() {
+    covers!("MOQT19-9.5-7");
     let mut world = World::published("moqt-22");
     let early = world.watch("moqt-22");
     for group in 1..4 {

@@ -120,6 +120,7 @@ fn publisher_is_asked_in_the_words_that_it_announced() {
 
 #[test]
 fn viewer_that_waits_for_a_publisher_is_served_by_its_alias() {
+    covers!("MOQT19-10.2.6-1");
     let mut house = House::new();
     let track = track_name("playback/lv_1", "broadcast");
     let viewer = house.good_viewer("moqt-22", &track);
@@ -153,6 +154,7 @@ fn viewer_that_waits_for_a_publisher_is_served_by_its_alias() {
 
 #[test]
 fn missing_token_is_refused_and_the_session_may_bring_one_later() {
+    covers!("MOQT19-9.4-1");
     let (reason, closed) = refused("");
     assert!(
         reason.contains("auth_failed: a playback token is needed"),
@@ -171,6 +173,7 @@ fn missing_token_is_refused_and_the_session_may_bring_one_later() {
 
 #[test]
 fn bad_tokens_are_told_apart_and_end_the_session() {
+    covers!("MOQT19-9.4-1");
     let expired = {
         let past = UnixTime::from_secs(EPOCH.as_secs() - 100);
         let claims = Claims::playback("x", ORG, &[INPUT], past, Duration::from_mins(1));
@@ -224,6 +227,7 @@ fn bad_tokens_are_told_apart_and_end_the_session() {
 
 #[test]
 fn deactivated_key_refuses_its_tokens_and_ends_the_sessions_on_it() {
+    covers!("MOQT19-13-1");
     let (mut house, _publisher) = house();
     house.command(|relay, now| relay.set_policy(now, policy(&["k1", "k2"], &[])));
     let on_k1 = house.good_viewer("moqt-18", &video());
@@ -391,6 +395,7 @@ fn unanswered_question_ends_the_session_in_time() {
 
 #[test]
 fn session_of_a_viewer_may_not_publish() {
+    covers!("MOQT19-9.5-1", "MOQT19-9.5-2");
     for draft in DRAFTS {
         let mut house = House::new();
         let query = format!("/playback/{INPUT}?tok={}", token("k1", INPUT, 60));
@@ -413,6 +418,7 @@ fn session_of_a_viewer_may_not_publish() {
 
 #[test]
 fn publisher_may_not_publish_elsewhere_nor_watch() {
+    covers!("MOQT19-9.5-1", "MOQT19-9.5-3");
     let mut house = House::new();
     let publisher = house.publisher("moqt-22");
     for namespace in [

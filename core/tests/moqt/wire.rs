@@ -212,6 +212,7 @@ fn before_parameters(draft: Draft, kind: MessageKind) -> Option<Vec<u8>> {
 
 #[test]
 fn parameters_are_read_where_the_draft_allows_them_and_close_elsewhere() {
+    covers!("MOQT19-10.2.1-1");
     const SUBSCRIBE_TRACKS_WIDER: [u64; 6] = [0x02, 0x04, 0x06, 0x20, 0x23, 0x32];
     let known_20 = [0x23, 0x25, 0x26, 0x27, 0x28, 0x29, 0x35];
     for draft in Draft::ALL {
@@ -352,6 +353,7 @@ fn answers_carry_only_what_their_request_allows() {
 
 #[test]
 fn names_of_4096_bytes_are_the_longest() {
+    covers!("MOQT19-2.4.1-5");
     let message = |name: usize| {
         let mut body = BytesMut::from(&hex("00 01 8fa0")[..]);
         body.put_bytes(b'n', 4000);

@@ -69,9 +69,11 @@ impl RequestIds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mainstem_spec_covers::covers;
 
     #[test]
     fn ids_may_arrive_out_of_order_but_once() {
+        covers!("MOQT19-10.1-1", "MOQT19-10.1-2");
         let mut ids = RequestIds::new(Side::Server, 4);
         for id in [3, 1, 7, 5] {
             ids.observe(RequestId(id)).unwrap();

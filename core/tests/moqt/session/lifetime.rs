@@ -42,6 +42,7 @@ fn a_setup_that_does_not_come_closes_the_session() {
 
 #[test]
 fn requests_before_setup_are_held_and_then_served() {
+    covers!("MOQT19-3.3-3");
     for draft in Draft::ALL {
         let mut peer = Peer::opened(draft, Side::Server, Carrier::Quic, Limits::default());
         peer.send(bidi(0), &subscribe(0, "x"));
@@ -75,6 +76,12 @@ fn too_much_before_setup_closes_the_session() {
 
 #[test]
 fn path_and_authority_belong_to_clients_over_raw_quic() {
+    covers!(
+        "MOQT19-10.3.1.1-2",
+        "MOQT19-10.3.1.1-3",
+        "MOQT19-10.3.1.2-2",
+        "MOQT19-10.3.1.2-3"
+    );
     let path = setup(|setup| setup.path = Some("/x".to_owned()));
     let authority = setup(|setup| setup.authority = Some("h:1".to_owned()));
     let web = Carrier::WebTransport;
@@ -110,6 +117,7 @@ fn path_and_authority_belong_to_clients_over_raw_quic() {
 
 #[test]
 fn tokens_refer_to_nothing_that_was_not_registered() {
+    covers!("MOQT19-10.2.2-6", "MOQT19-10.2.2-11", "MOQT19-10.3.1.4-1");
     let alias = AuthorizationToken::UseAlias { alias: 1 };
     let register = AuthorizationToken::Register {
         alias: 1,
@@ -150,6 +158,7 @@ fn tokens_refer_to_nothing_that_was_not_registered() {
 
 #[test]
 fn a_second_goaway_closes_the_session() {
+    covers!("MOQT19-10.4-4", "MOQT19-10.4-6");
     for draft in Draft::ALL {
         let mut peer = Peer::server(draft);
         let message = Message::from(goaway(draft, 1));
@@ -164,6 +173,7 @@ fn a_second_goaway_closes_the_session() {
 
 #[test]
 fn a_second_goaway_of_one_request_closes_the_session() {
+    covers!("MOQT19-10.4-7");
     let mut peer = Peer::server(Draft::D22);
     peer.send(bidi(0), &subscribe(0, "x"));
     peer.send(bidi(1), &subscribe(2, "y"));
@@ -177,6 +187,7 @@ fn a_second_goaway_of_one_request_closes_the_session() {
 
 #[test]
 fn a_goaway_is_checked_against_the_side_it_came_to() {
+    covers!("MOQT19-10.4-11", "MOQT18-10.4-1");
     let to = |side, goaway: Goaway, draft| {
         let mut peer = Peer::ready_with(draft, side, Limits::default());
         peer.send(uni(0), &Message::from(goaway));
@@ -199,6 +210,7 @@ fn a_goaway_is_checked_against_the_side_it_came_to() {
 
 #[test]
 fn requests_after_our_goaway_are_refused() {
+    covers!("MOQT18-10.4-2");
     for draft in Draft::ALL {
         let mut peer = Peer::server(draft);
         peer.send(bidi(0), &subscribe(0, "x"));
@@ -219,6 +231,7 @@ fn requests_after_our_goaway_are_refused() {
 
 #[test]
 fn a_control_stream_that_ends_closes_the_session() {
+    covers!("MOQT19-3.3-4");
     let mut finished = Peer::server(Draft::D22);
     finished.finish(uni(0));
     let mut reset = Peer::server(Draft::D22);
@@ -254,6 +267,7 @@ fn nothing_but_the_end_is_heard_after_a_close() {
 
 #[test]
 fn padding_is_ignored_and_unknown_streams_close() {
+    covers!("MOQT19-3.4-1", "MOQT19-11.5.1-2");
     let mut peer = Peer::server(Draft::D22);
     let padding = Bytes::from_static(&[0xf0, 0x13, 0x2b, 0x3e, 0x28, 1, 2, 3]);
     peer.data(uni(1), padding.clone());

@@ -32,6 +32,7 @@ fn ok() -> Message {
 
 #[test]
 fn request_ids_have_the_peers_parity_and_are_used_once() {
+    covers!("MOQT19-10.1-1", "MOQT19-10.1-2");
     for draft in Draft::ALL {
         let mut foreign = Peer::server(draft);
         foreign.send(bidi(0), &subscribe(1, "x"));
@@ -80,6 +81,7 @@ fn unanswered_updates_are_bounded() {
 
 #[test]
 fn a_second_subscription_to_a_track_is_refused_in_18_only() {
+    covers!("MOQT18-5.1-1");
     for draft in Draft::ALL {
         let mut peer = Peer::server(draft);
         peer.send(bidi(0), &subscribe(0, "x"));
@@ -94,6 +96,7 @@ fn a_second_subscription_to_a_track_is_refused_in_18_only() {
 
 #[test]
 fn requests_beyond_the_limit_and_for_reserved_names_are_refused() {
+    covers!("MOQT19-3.2.2-4", "MOQT19-3.3.3-1");
     let limits = Limits {
         requests_max: 1,
         ..Limits::default()
@@ -118,6 +121,7 @@ fn requests_beyond_the_limit_and_for_reserved_names_are_refused() {
 
 #[test]
 fn only_requests_begin_a_request_stream() {
+    covers!("MOQT19-3.3-2");
     for message in [
         ok(),
         subscribe_ok(1),
@@ -136,6 +140,7 @@ fn only_requests_begin_a_request_stream() {
 
 #[test]
 fn answers_must_fit_their_request() {
+    covers!("MOQT19-5.1-3");
     let answered = |message: &Message| {
         let mut peer = Peer::client(Draft::D22);
         peer.command(|s| s.subscribe(track("x"), Parameters::default()))
@@ -164,6 +169,7 @@ fn answers_must_fit_their_request() {
 
 #[test]
 fn only_track_status_is_answered_with_properties() {
+    covers!("MOQT19-10.5-1");
     let mut peer = Peer::client(Draft::D22);
     peer.command(|s| s.publish_namespace(namespace("a"), Parameters::default()))
         .unwrap();
@@ -177,6 +183,7 @@ fn only_track_status_is_answered_with_properties() {
 
 #[test]
 fn redirects_name_an_address_to_clients_only_and_no_track_for_a_namespace() {
+    covers!("MOQT19-10.6.1-2", "MOQT19-10.6.1-4");
     let redirected = |side, uri: &str, name: &'static str, of_track: bool| {
         let mut peer = Peer::ready_with(Draft::D22, side, Limits::default());
         if of_track {
@@ -205,6 +212,7 @@ fn redirects_name_an_address_to_clients_only_and_no_track_for_a_namespace() {
 
 #[test]
 fn a_namespace_is_withdrawn_only_after_it_was_announced() {
+    covers!("MOQT19-10.18-6");
     let mut peer = Peer::client(Draft::D22);
     peer.command(|s| s.subscribe_namespace(namespace("a"), Parameters::default()))
         .unwrap();
@@ -300,6 +308,7 @@ fn a_publisher_that_ends_our_subscription_by_its_stream_ends_it() {
 
 #[test]
 fn our_cancel_resets_and_stops_the_request_stream() {
+    covers!("MOQT18-3.3.2-1");
     let mut peer = Peer::client(Draft::D22);
     let request = peer
         .command(|s| s.subscribe(track("x"), Parameters::default()))

@@ -80,6 +80,7 @@ fn held_streams_are_bounded() {
 
 #[test]
 fn late_streams_of_an_ended_subscription_are_discarded_at_once() {
+    covers!("MOQT19-11.1-3");
     let mut peer = subscriber(Draft::D22, Limits::default(), true);
     peer.command(|s| s.cancel(RequestId(0), StreamCode::CANCELLED))
         .unwrap();
@@ -90,6 +91,7 @@ fn late_streams_of_an_ended_subscription_are_discarded_at_once() {
 
 #[test]
 fn an_alias_of_two_tracks_closes_the_session() {
+    covers!("MOQT19-11.1-2");
     for draft in Draft::ALL {
         let mut published = Peer::server(draft);
         published.send(bidi(0), &publish(0, "x", 7));
@@ -150,6 +152,7 @@ fn publish_done_waits_for_its_streams() {
 
 #[test]
 fn publish_done_waits_no_longer_than_allowed() {
+    covers!("MOQT19-10.11-7");
     for count in [Some(1), None] {
         let mut peer = subscriber(Draft::D22, Limits::default(), true);
         peer.send(own(0), &done(count));
@@ -168,6 +171,7 @@ fn publish_done_waits_no_longer_than_allowed() {
 
 #[test]
 fn unsubscribing_resets_the_streams_of_the_subscription_and_no_others() {
+    covers!("MOQT19-5.1.1-1");
     let mut peer = Peer::server(Draft::D22);
     let header = SubgroupHeader {
         track_alias: TrackAlias(0),
@@ -210,6 +214,7 @@ fn unsubscribing_resets_the_streams_of_the_subscription_and_no_others() {
 
 #[test]
 fn a_malformed_track_costs_its_subscription_and_not_the_session() {
+    covers!("MOQT19-2.4.2-1");
     let mut peer = subscriber(Draft::D22, Limits::default(), true);
     let mandatory = [0x31, 1, 0, 0, 3, 0xc0, 0x40, 0, 1, 7];
     peer.data(uni(1), Bytes::copy_from_slice(&mandatory));
@@ -283,6 +288,7 @@ fn a_fetch_stream_that_nobody_asked_for_is_stopped() {
 
 #[test]
 fn datagrams_are_tied_to_their_subscription_or_lost() {
+    covers!("MOQT19-11.3.1-2");
     let mut peer = subscriber(Draft::D22, Limits::default(), true);
     let object = Object {
         group: 3,
