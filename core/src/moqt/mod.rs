@@ -20,6 +20,7 @@
 //! | [`track`] | what is retained of a track, and who is served from it |
 //! | [`relay`] | the registry between publishers and subscribers |
 //! | [`publisher`], [`subscriber`] | the two kinds of client |
+//! | [`moqtest`] | test tracks whose every object is known from their name |
 //!
 //! Decoding has three outcomes that are never mixed: a value, "more bytes are needed" (`None`),
 //! and a peer's fault ([`ProtocolError`], or [`object::DataFault`] on data streams).
@@ -29,6 +30,7 @@ pub mod draft;
 pub mod error;
 pub mod filter;
 pub mod message;
+pub mod moqtest;
 pub mod name;
 pub mod object;
 pub mod parameter;
