@@ -8,6 +8,8 @@ use std::process::ExitCode;
 pub(crate) enum Failure {
     /// Permission was refused. The words begin with `auth_failed`.
     Auth(String),
+    /// With an exit code of the command's own.
+    Code(u8, String),
     /// Anything else.
     Other(anyhow::Error),
 }
@@ -25,6 +27,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Auth(_) => ExitCode::from(3),
+            Self::Code(code, _) => ExitCode::from(*code),
             Self::Other(_) => ExitCode::FAILURE,
         }
     }
@@ -33,7 +36,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Auth(reason) => f.write_str(reason),
+            Self::Auth(reason) | Self::Code(_, reason) => f.write_str(reason),
             Self::Other(error) => write!(f, "{error:#}"),
         }
     }

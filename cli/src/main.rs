@@ -6,9 +6,11 @@
 //! | `publish` | publishes a file or a pipe |
 //! | `watch` | watches a stream, measures it, writes it to a file |
 //! | `demo` | all of it at once, on a clip that comes along |
+//! | `interop` | tests a relay, case by case |
+//! | `moq-test` | publishes and verifies test tracks |
 //!
 //! Exit codes: 0 done, 1 failed, 2 the command line makes no sense, 3 permission was refused
-//! (`auth_failed`). Results go to standard output, everything else to standard error.
+//! (`auth_failed`), 127 no such case (`interop`). Results go to standard output, everything else to standard error.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -21,6 +23,8 @@ mod certificate;
 mod connect;
 mod demo;
 mod failure;
+mod interop;
+mod moq_test;
 mod publish;
 mod up;
 mod watch;
@@ -46,6 +50,10 @@ enum Command {
     Watch(watch::Arguments),
     /// Run everything on a clip that comes along, and watch it
     Demo(demo::Arguments),
+    /// Test a relay, case by case, with a report in TAP
+    Interop(interop::Arguments),
+    /// Publish test tracks through a relay, or verify them
+    MoqTest(moq_test::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +72,8 @@ fn main() -> ExitCode {
             Command::Publish(arguments) => publish::run(arguments).await,
             Command::Watch(arguments) => watch::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Interop(arguments) => interop::run(arguments).await,
+            Command::MoqTest(arguments) => moq_test::run(arguments).await,
         }
     });
     // Blocking tasks that hang on a peer do not keep a finished command from ending.
@@ -84,7 +94,11 @@ fn start_log(command: &Command) {
     use tracing_subscriber::EnvFilter;
     let level = match command {
         Command::Up(_) => "info",
-        Command::Publish(_) | Command::Watch(_) | Command::Demo(_) => "warn",
+        Command::Publish(_)
+        | Command::Watch(_)
+        | Command::Demo(_)
+        | Command::Interop(_)
+        | Command::MoqTest(_) => "warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt()

@@ -1,0 +1,95 @@
+//! [`Bench`]: what a case works with. It opens sessions and remembers them for the report.
+
+use super::fault::Fault;
+use super::party::Party;
+use mainstem_core::moqt::message::Message;
+use mainstem_core::moqt::parameter::Parameters;
+use mainstem_core::moqt::{Draft, FullTrackName, RequestId, TrackNamespace};
+use mainstem_net::ClientConfig;
+
+/// The relay under test, and one case's sessions with it.
+pub(crate) struct Bench {
+    config: ClientConfig,
+    is_verbose: bool,
+    /// Each session in order of opening: role and draft.
+    pub(crate) sessions: Vec<(String, Draft)>,
+}
+
+impl Bench {
+    /// A bench for one case.
+    pub(crate) fn new(config: ClientConfig, is_verbose: bool) -> Self {
+        Self {
+            config,
+            is_verbose,
+            sessions: Vec::new(),
+        }
+    }
+
+    /// Opens a session.
+    pub(crate) fn connect(&mut self, role: &str) -> Result<Party, Fault> {
+        let party = Party::connect(role, self.config.clone(), self.is_verbose)?;
+        self.sessions.push((role.to_owned(), party.draft()));
+        Ok(party)
+    }
+
+    /// Opens a publisher's session that announces `namespace`.
+    pub(crate) fn announce(
+        &mut self,
+        role: &str,
+        namespace: &TrackNamespace,
+    ) -> Result<(Party, RequestId), Fault> {
+        let mut party = self.connect(role)?;
+        let request = announce(&mut party, namespace)?;
+        Ok((party, request))
+    }
+}
+
+/// Announces a namespace and waits for the relay's agreement.
+pub(crate) fn announce(party: &mut Party, namespace: &TrackNamespace) -> Result<RequestId, Fault> {
+    let namespace = namespace.clone();
+    let request = party.ask("PUBLISH_NAMESPACE", move |session| {
+        session.publish_namespace(namespace, Parameters::default())
+    })?;
+    party.accepted(request, "REQUEST_OK to PUBLISH_NAMESPACE")?;
+    Ok(request)
+}
+
+/// Asks for a track; the answer is still to come.
+pub(crate) fn subscribe(
+    party: &Party,
+    track: &FullTrackName,
+    parameters: Parameters,
+) -> Result<RequestId, Fault> {
+    let track = track.clone();
+    party.ask("SUBSCRIBE", move |session| {
+        session.subscribe(track, parameters)
+    })
+}
+
+/// Waits until the relay asks this publisher for `track`.
+pub(crate) fn asked_for(
+    publisher: &mut Party,
+    track: &FullTrackName,
+) -> Result<(RequestId, Parameters), Fault> {
+    let track = track.clone();
+    publisher.requested("the relay's SUBSCRIBE", move |message| match message {
+        Message::Subscribe(subscribe) if subscribe.track == track => {
+            Some(subscribe.parameters.clone())
+        }
+        _ => None,
+    })
+}
+
+/// A name with the fields of `path`.
+pub(crate) fn name(path: &str) -> Result<TrackNamespace, Fault> {
+    TrackNamespace::from_path(path).map_err(|error| Fault::failed(error.to_string()))
+}
+
+/// The track `track` of `namespace`.
+pub(crate) fn track(
+    namespace: &TrackNamespace,
+    track: &'static str,
+) -> Result<FullTrackName, Fault> {
+    FullTrackName::new(namespace.clone(), track.into())
+        .map_err(|error| Fault::failed(error.to_string()))
+}
