@@ -394,6 +394,25 @@ mod tests {
     }
 
     #[test]
+    fn each_byte_has_its_one_spelling() {
+        covers!("MOQT19-1.5.1-3", "MOQT19-1.5.1-4");
+        for byte in 0..=u8::MAX {
+            let namespace = TrackNamespace::copied_from(&[&[byte]]).unwrap();
+            let track = FullTrackName::new(namespace, TrackName::default()).unwrap();
+            let is_literal = byte.is_ascii_alphanumeric() || byte == b'_';
+            let in_hex = format!(".{byte:02x}--");
+            if is_literal {
+                assert_eq!(track.to_string(), format!("{}--", char::from(byte)));
+                let parsed: Result<FullTrackName, _> = in_hex.parse();
+                assert_eq!(parsed, Err(ParseNameError::Spelling), "{in_hex}");
+            } else {
+                assert_eq!(track.to_string(), in_hex);
+                assert_eq!(in_hex.parse(), Ok(track));
+            }
+        }
+    }
+
+    #[test]
     fn prefixes_are_whole_fields() {
         let all = TrackNamespace::from_path("live/alice/cam").unwrap();
         let live = TrackNamespace::from_path("/live/").unwrap();

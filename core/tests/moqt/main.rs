@@ -21,6 +21,7 @@ mod offers;
 mod oracle;
 mod payload;
 mod relay;
+mod rules;
 mod sdk;
 mod session;
 mod tokens;

@@ -212,8 +212,8 @@ fn before_parameters(draft: Draft, kind: MessageKind) -> Option<Vec<u8>> {
 
 #[test]
 fn parameters_are_read_where_the_draft_allows_them_and_close_elsewhere() {
-    covers!("MOQT19-10.2.1-1");
     const SUBSCRIBE_TRACKS_WIDER: [u64; 6] = [0x02, 0x04, 0x06, 0x20, 0x23, 0x32];
+    covers!("MOQT19-10.2.1-1");
     let known_20 = [0x23, 0x25, 0x26, 0x27, 0x28, 0x29, 0x35];
     for draft in Draft::ALL {
         for kind in MessageKind::ALL.into_iter().filter(|k| k.exists_in(draft)) {

@@ -2,6 +2,7 @@
 
 mod lifetime;
 mod requests;
+mod rules;
 mod streams;
 
 use bytes::{Bytes, BytesMut};
