@@ -324,6 +324,7 @@ fn setup(draft: Draft) -> impl Strategy<Value = Setup> {
                 max_filter_ranges: limits.1.filter(|_| since_19),
                 max_request_updates: limits.2.filter(|_| since_19),
                 implementation,
+                private_options: Vec::new(),
             }
         })
 }

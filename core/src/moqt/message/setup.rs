@@ -14,7 +14,7 @@ use crate::moqt::parameter::AuthorizationToken;
 use crate::moqt::property::{MAX_VALUE_LEN, Pairs, PropertyValue};
 use crate::moqt::varint;
 use crate::moqt::wire::{Reader, SHORT, put_prefixed, put_with_len};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::fmt;
 
 /// Longest New Session URI, in bytes.
@@ -27,6 +27,11 @@ const AUTHORITY: u64 = 0x05;
 const MAX_FILTER_RANGES: u64 = 0x06;
 const MOQT_IMPLEMENTATION: u64 = 0x07;
 const MAX_REQUEST_UPDATES: u64 = 0x08;
+/// Setup Options from here on, of odd types, are kept for whoever knows them. What the drafts
+/// define stands far below.
+pub const PRIVATE_OPTIONS_FROM: u64 = 0x1_0000;
+/// Private Setup Options that are kept of one SETUP.
+const PRIVATE_OPTIONS_MAX: usize = 16;
 
 /// SETUP (0x2F00).
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -45,6 +50,9 @@ pub struct Setup {
     pub max_request_updates: Option<u64>,
     /// Name and version of the sender's software.
     pub implementation: Option<String>,
+    /// Options that two ends agreed on by themselves, ascending, each of an odd type from
+    /// [`PRIVATE_OPTIONS_FROM`] on. What a peer sends beyond a few is left out.
+    pub private_options: Vec<(u64, Bytes)>,
 }
 
 impl Setup {
@@ -97,6 +105,10 @@ impl Setup {
         {
             key(MAX_REQUEST_UPDATES, out);
             varint::encode(updates, out);
+        }
+        for (private, value) in &self.private_options {
+            key(*private, out);
+            put_prefixed(value, out);
         }
         Ok(())
     }
@@ -153,6 +165,11 @@ impl Setup {
                 let text = String::from_utf8_lossy(value).into_owned();
                 once(&mut self.implementation, text)
             }
+            PRIVATE_OPTIONS_FROM.. if self.private_options.len() < PRIVATE_OPTIONS_MAX => {
+                self.private_options
+                    .push((key, Bytes::copy_from_slice(value)));
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -170,6 +187,7 @@ impl fmt::Debug for Setup {
             .field("max_filter_ranges", &self.max_filter_ranges)
             .field("max_request_updates", &self.max_request_updates)
             .field("implementation", &self.implementation)
+            .field("private_options", &self.private_options.len())
             .finish()
     }
 }

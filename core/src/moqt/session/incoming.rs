@@ -325,6 +325,7 @@ impl Session {
             target,
             tokens: setup.authorization_tokens,
             implementation,
+            private_options: setup.private_options,
         }));
         let waiting: Vec<StreamId> = self.incoming.keys().copied().collect();
         for stream in waiting {

@@ -98,6 +98,8 @@ pub struct Ready {
     pub tokens: Vec<AuthorizationToken>,
     /// The peer's name and version, if it told.
     pub implementation: Option<String>,
+    /// Setup Options of odd types that the drafts do not define, ascending.
+    pub private_options: Vec<(u64, Bytes)>,
 }
 
 /// How a data stream of the peer ended.
@@ -397,6 +399,16 @@ impl Session {
     /// Which end this is.
     pub fn side(&self) -> Side {
         self.side
+    }
+
+    /// Allows this peer more, or less, than the others from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Whether this end has said that it is going away.
+    pub fn has_sent_goaway(&self) -> bool {
+        self.goaway_sent
     }
 
     /// Whether the peer's SETUP has arrived and neither end has closed.

@@ -32,6 +32,8 @@ pub struct Config {
 pub struct Sessions {
     config: Config,
     by_id: BTreeMap<SessionId, Session>,
+    /// What sessions that are about to open shall say beyond what all say.
+    prepared: BTreeMap<SessionId, Setup>,
     /// Sessions whose queues may hold something.
     touched: BTreeSet<SessionId>,
     deadlines: BTreeSet<(Instant, SessionId)>,
@@ -46,6 +48,7 @@ impl Sessions {
         Self {
             config,
             by_id: BTreeMap::new(),
+            prepared: BTreeMap::new(),
             touched: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             deadline_of: BTreeMap::new(),
@@ -80,6 +83,11 @@ impl Sessions {
         self.by_id.get_mut(&id)
     }
 
+    /// Tells what the SETUP of a session shall hold beyond what all say; before it opens.
+    pub fn prepare(&mut self, id: SessionId, setup: Setup) {
+        self.prepared.insert(id, setup);
+    }
+
     /// Ends a session.
     pub fn close(&mut self, id: SessionId, code: SessionCode, reason: &str) {
         if let Some(session) = self.session_mut(id) {
@@ -105,12 +113,17 @@ impl Sessions {
                     session.handle_datagram(now, data);
                 }
             }
-            Input::Closed { session, closed } => match self.session_mut(session) {
+            Input::Closed { session, closed } => match self.closing(session) {
                 Some(known) => known.handle_closed(closed),
                 None => self.events.push_back((session, Event::Closed(closed))),
             },
         }
         self.drain();
+    }
+
+    fn closing(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.prepared.remove(&id);
+        self.session_mut(id)
     }
 
     fn open(&mut self, now: Instant, id: SessionId, opened: &Opened) {
@@ -127,7 +140,7 @@ impl Sessions {
         let mut setup = Setup {
             implementation: self.config.implementation.clone(),
             max_filter_ranges: Some(self.config.max_filter_ranges).filter(|max| *max > 0),
-            ..Setup::default()
+            ..self.prepared.remove(&id).unwrap_or_default()
         };
         if opened.side == Side::Client
             && opened.carrier == Carrier::Quic
