@@ -14,6 +14,7 @@ mod arbitrary;
 mod faults;
 mod filter;
 mod house;
+mod mesh;
 #[allow(dead_code, reason = "shared with the mutation tests")]
 mod net;
 mod objects;

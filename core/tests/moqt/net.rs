@@ -113,10 +113,23 @@ impl Net {
         protocol: &str,
         path: &str,
     ) -> (SessionId, SessionId) {
+        self.connect_named(client, server, protocol, path, |_| {})
+    }
+
+    /// The same; `name` is told the client's name of the session before it opens.
+    pub(crate) fn connect_named(
+        &mut self,
+        client: NodeId,
+        server: NodeId,
+        protocol: &str,
+        path: &str,
+        name: impl FnOnce(SessionId),
+    ) -> (SessionId, SessionId) {
         let ends = [client, server].map(|node| {
             self.next_session += 1;
             (node, SessionId(self.next_session))
         });
+        name(ends[0].1);
         let target = Target {
             authority: "relay.test".to_owned(),
             path: path.to_owned(),
@@ -181,6 +194,19 @@ impl Net {
             self.input(node, Input::Closed { session, closed });
         }
         self.settle();
+    }
+
+    /// Cuts every session of a machine, as its death does.
+    pub(crate) fn cut_all(&mut self, node: NodeId) {
+        let of_node: Vec<SessionId> = self
+            .peers
+            .keys()
+            .filter(|(of, _)| *of == node)
+            .map(|(_, session)| *session)
+            .collect();
+        for session in of_node {
+            self.cut(node, session);
+        }
     }
 
     /// Makes an end take nothing, or take again.

@@ -106,6 +106,7 @@ fn setup_options_are_written_in_order_and_once() {
         max_filter_ranges: Some(2),
         max_request_updates: Some(3),
         implementation: Some("i".to_owned()),
+        ..Setup::default()
     };
     let expected =
         "01 02 2f 70  02 03 03 00 74  00 03 03 00 75  01 01  01 01 68  01 02  01 01 69  01 03";

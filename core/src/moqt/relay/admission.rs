@@ -15,6 +15,12 @@ const KEY_REPLACED: &str = "auth_failed: the stream key was replaced";
 impl Relay {
     /// The peer's SETUP is here: what may it do?
     pub(super) fn admit(&mut self, now: Instant, session: SessionId, ready: Ready) {
+        if self.is_draining() {
+            self.say_goaway(now, session);
+        }
+        if self.admit_mesh(now, session, &ready) {
+            return;
+        }
         let Some(peer) = self.peers.get_mut(&session) else {
             return;
         };
@@ -214,7 +220,10 @@ impl Relay {
             ended.dedup();
         }
         for session in ended {
-            self.deny_session(session, SessionCode::UNAUTHORIZED, reason);
+            // Relays carry other inputs as well, and are told by the same control plane.
+            if !self.mesh.is_link(session) {
+                self.deny_session(session, SessionCode::UNAUTHORIZED, reason);
+            }
         }
     }
 

@@ -106,6 +106,9 @@ impl Relay {
             Timer::Track(track) => self.take_track_timer(now, track),
             Timer::UnknownKey(key) => self.judge_late(now, key),
             Timer::Upload(key) => self.take_upload_timer(now, key),
+            Timer::Mesh(timer) => self.take_mesh_timer(now, timer),
+            // Every turn looks at the drain.
+            Timer::Drain => {}
         }
     }
 

@@ -19,7 +19,9 @@
 
 mod access;
 mod admission;
+mod drain;
 mod expiry;
+pub mod mesh;
 mod namespaces;
 mod objects;
 mod prefixes;
@@ -78,6 +80,8 @@ pub struct Config {
     /// Bytes of a session that may wait for it: a publisher need not wait for its answer before it
     /// sends.
     pub held_bytes_max: usize,
+    /// Who this relay is in a mesh of relays.
+    pub mesh: mesh::Config,
 }
 
 impl Default for Config {
@@ -102,6 +106,7 @@ impl Default for Config {
             resolve_timeout: Duration::from_secs(10),
             requests_held_max: 64,
             held_bytes_max: 16 << 20,
+            mesh: mesh::Config::default(),
         }
     }
 }
@@ -136,6 +141,20 @@ pub enum Event {
         remote: SocketAddr,
         /// What was expected and what came.
         reason: String,
+    },
+    /// Connect to an upstream and answer with [`Relay::dialled`].
+    Dial {
+        /// Names the answer.
+        upstream: mesh::UpstreamId,
+        /// Where it is. May hold a token in its query.
+        url: String,
+    },
+    /// News of the mesh: for the log.
+    Mesh(mesh::News),
+    /// A drain is over: every session is closed.
+    Drained {
+        /// Sessions that had not left in time.
+        late: usize,
     },
 }
 
@@ -213,6 +232,8 @@ enum Timer {
     Track(TrackId),
     UnknownKey(RequestKey),
     Upload(RequestKey),
+    Mesh(mesh::MeshTimer),
+    Drain,
 }
 
 /// A request of some session.
@@ -253,6 +274,8 @@ pub struct Relay {
     /// By input; kept as long as a question may take.
     revoked: BTreeMap<String, Revoked>,
     next_op: u64,
+    mesh: mesh::Mesh,
+    drain: Option<drain::Drain>,
     timers: BTreeSet<(Instant, Timer)>,
     /// One moment on both clocks.
     clock: Option<(Instant, UnixTime)>,
@@ -265,6 +288,8 @@ impl Relay {
     pub fn new(config: Config, policy: Policy) -> Self {
         Self {
             sessions: Sessions::new(config.sessions.clone()),
+            mesh: mesh::Mesh::new(config.mesh.clone()),
+            drain: None,
             config,
             policy,
             offers: Offers::default(),
@@ -375,6 +400,7 @@ impl Relay {
         while let Some((session, event)) = self.sessions.poll_event() {
             self.take_session_event(now, session, event);
         }
+        self.step_drain(now);
     }
 
     fn take_session_event(&mut self, now: Instant, session: SessionId, event: SessionEvent) {
@@ -390,6 +416,7 @@ impl Relay {
                 self.take_accepted(now, (session, request), accepted);
             }
             SessionEvent::Rejected { request, error } => {
+                self.announcement_over((session, request));
                 self.upstream_refused(now, (session, request), &error);
                 // Or the peer does not want a track that it was offered.
                 self.leave_track(now, (session, request));
@@ -404,6 +431,7 @@ impl Relay {
                 self.upstream_done(now, (session, request), code);
             }
             SessionEvent::Cancelled { request, .. } => {
+                self.announcement_over((session, request));
                 self.request_over(now, (session, request));
             }
             SessionEvent::Object {
@@ -438,14 +466,17 @@ impl Relay {
                     track.handle_stopped(key, stream);
                 });
             }
-            // The relay neither asks for namespaces nor updates requests of its own, and a
-            // publisher that goes away is served until it closes.
+            // A publisher that goes away is served until it closes.
+            SessionEvent::Goaway(goaway) => self.take_goaway(now, session, &goaway),
+            // The relay neither asks for namespaces nor updates requests of its own.
             SessionEvent::Updated { .. }
             | SessionEvent::Namespace { .. }
             | SessionEvent::NamespaceDone { .. }
-            | SessionEvent::PublishSkipped { .. }
-            | SessionEvent::Goaway(_) => {}
-            SessionEvent::Closed(_) => self.session_over(now, session),
+            | SessionEvent::PublishSkipped { .. } => {}
+            SessionEvent::Closed(closed) => {
+                self.mesh_session_over(now, session, &closed);
+                self.session_over(now, session);
+            }
         }
     }
 }
@@ -464,6 +495,7 @@ impl App for Relay {
                 held_bytes: 0,
             };
             self.peers.insert(*session, peer);
+            self.prepare_mesh(*session, opened);
         }
         self.sessions.handle(now, input);
         self.process(now);

@@ -9,6 +9,7 @@
 //!
 //! Source: draft-ietf-moq-transport-18 sections 6.1, 6.2, 8.5, 10.15 to 10.18.
 
+use super::mesh::Offer;
 use super::{Announced, Relay, RequestKey};
 use crate::moqt::error::RequestCode;
 use crate::moqt::message::{PublishNamespace, SubscribeNamespace};
@@ -30,7 +31,11 @@ impl Relay {
             self.refuse(key, RequestCode::EXCESSIVE_LOAD, "too many namespaces");
             return;
         }
+        if let Offer::Refused(code, reason) = self.judge_announcement(key, request) {
+            return self.refuse(key, code, reason);
+        }
         if !self.accept(key) {
+            self.withdrawn(now, key, &namespace);
             return;
         }
         let is_first = !self.publishers.is_present(namespace.fields());
@@ -43,7 +48,10 @@ impl Relay {
         if is_first {
             self.tell_watchers(&namespace, true);
         }
-        self.subscribe_waiting_tracks(now, key, &namespace);
+        if !self.mesh.is_route(&key) {
+            self.subscribe_waiting_tracks(now, key, &namespace);
+        }
+        self.offered(now, key, &namespace);
     }
 
     pub(super) fn take_subscribe_namespace(
@@ -137,12 +145,13 @@ impl Relay {
     }
 
     /// A namespace request, of either kind, is over.
-    pub(super) fn namespace_over(&mut self, key: RequestKey) {
+    pub(super) fn namespace_over(&mut self, now: Instant, key: RequestKey) {
         if let Some(Announced { namespace, .. }) = self.announced.remove(&key) {
             self.publishers.remove(namespace.fields(), &key);
             if !self.publishers.is_present(namespace.fields()) {
                 self.tell_watchers(&namespace, false);
             }
+            self.withdrawn(now, key, &namespace);
         }
         if let Some(prefix) = self.watched.remove(&key) {
             self.watchers.remove(prefix.fields(), &key);

@@ -28,6 +28,9 @@ impl Relay {
             end_of_group: header.end_of_group,
             first_object: header.first_object,
         };
+        if let Some(subgroup) = object.subgroup {
+            self.check_takeover(now, id, (object.group, subgroup, object.object));
+        }
         let size = object.payload.len() as u64;
         if self.publish_object(now, id, info, object) == Inserted::New {
             self.metrics.objects_received += 1;
@@ -91,10 +94,13 @@ impl Relay {
         if self.take_uploaded_end(now, key, (group, subgroup), is_whole) {
             return;
         }
-        let (Some(id), Some(subgroup)) = (self.upstreams.get(&key), subgroup) else {
+        let (Some(id), Some(subgroup)) = (self.upstreams.get(&key).copied(), subgroup) else {
             return;
         };
-        let Some(entry) = self.entries.get_mut(id) else {
+        if !is_whole && self.may_be_taken_over(now, id, key, (group, subgroup)) {
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         let end = match end {

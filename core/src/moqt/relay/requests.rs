@@ -162,7 +162,7 @@ impl Relay {
     /// A request was given up by the peer, or ended here.
     pub(super) fn request_over(&mut self, now: Instant, key: RequestKey) {
         self.keyless.remove(&key);
-        self.namespace_over(key);
+        self.namespace_over(now, key);
         self.wish_over(key);
         self.leave_track(now, key);
         self.upstream_lost(now, key);

@@ -149,6 +149,25 @@ impl Cache {
         self.groups.first_key_value().map(|(id, _)| *id)
     }
 
+    /// The group from which another publisher has to go on: the oldest one that is not complete, or
+    /// the newest. `None` while nothing is kept.
+    pub fn resume_at(&self) -> Option<u64> {
+        let is_open = |group: &Group| group.subgroups.values().any(|it| it.end != End::Finished);
+        let mut groups = self.groups.iter();
+        let unfinished = groups.find(|(_, group)| is_open(group)).map(|(id, _)| *id);
+        unfinished.or_else(|| self.newest_group())
+    }
+
+    /// The subgroups to which more may come.
+    pub fn open_subgroups(&self) -> Vec<(u64, u64)> {
+        let mut open = Vec::new();
+        for (group, kept) in &self.groups {
+            let of_group = kept.subgroups.iter().filter(|(_, it)| it.end == End::Open);
+            open.extend(of_group.map(|(subgroup, _)| (*group, *subgroup)));
+        }
+        open
+    }
+
     /// One retained subgroup.
     pub fn subgroup(&self, group: u64, subgroup: u64) -> Option<&Subgroup> {
         self.groups.get(&group)?.subgroups.get(&subgroup)

@@ -114,7 +114,8 @@ impl Relay {
             None => {
                 let covering = self.publishers.covering(name.namespace.fields());
                 let publisher = covering.into_iter().find(of_session);
-                publisher.is_some_and(|publisher| self.ask_publisher(track, publisher, name))
+                publisher
+                    .is_some_and(|publisher| self.ask_publisher(track, publisher, name).is_some())
             }
         }
     }

@@ -11,19 +11,20 @@ pub(in crate::moqt::relay) use offers::Offers;
 
 use super::{Relay, RequestKey, Timer, TrackId};
 use crate::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
-use crate::moqt::name::FullTrackName;
+use crate::moqt::filter::Filter;
+use crate::moqt::name::{FullTrackName, RequestId};
 use crate::moqt::parameter::Parameters;
 use crate::moqt::track::Track;
 use crate::time::Instant;
 use crate::transport::SessionId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A track that the relay knows.
 #[derive(Debug)]
 pub(in crate::moqt::relay) struct Entry {
     pub(in crate::moqt::relay) name: FullTrackName,
     pub(in crate::moqt::relay) track: Track,
-    upstreams: BTreeMap<RequestKey, Upstream>,
+    pub(in crate::moqt::relay) upstreams: BTreeMap<RequestKey, Upstream>,
     /// The upload that feeds it, where it is a track of the relay's own making.
     pub(in crate::moqt::relay) made_by: Option<RequestKey>,
     /// It is to be read as an upload once its publisher agrees.
@@ -37,10 +38,15 @@ pub(in crate::moqt::relay) struct Entry {
     /// When an upstream subscription without viewers is given up.
     pub(in crate::moqt::relay) idle_until: Option<Instant>,
     is_ending: bool,
+    /// Relays that were asked since the last one agreed.
+    pub(in crate::moqt::relay) tried: BTreeSet<SessionId>,
+    /// Subgroups that another relay is to go on with, and whether it sends what is here already.
+    pub(in crate::moqt::relay) takeover: BTreeMap<(u64, u64), bool>,
+    pub(in crate::moqt::relay) takeover_until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Upstream {
+pub(in crate::moqt::relay) enum Upstream {
     /// Our SUBSCRIBE is not answered yet.
     Pending,
     /// Our SUBSCRIBE was accepted.
@@ -64,6 +70,38 @@ impl Entry {
 
     pub(in crate::moqt::relay) fn has_viewers(&self) -> bool {
         self.track.subscribers_len() > 0 || !self.waiting.is_empty() || !self.offered.is_empty()
+    }
+
+    pub(in crate::moqt::relay) fn is_ending(&self) -> bool {
+        self.is_ending
+    }
+
+    /// Whether a session has the track from here, or waits for it.
+    pub(in crate::moqt::relay) fn is_taken_by(&self, session: SessionId) -> bool {
+        let of_session = (session, RequestId(0))..=(session, RequestId(u64::MAX));
+        self.track.has_subscriber_of(session) || self.waiting.range(of_session).next().is_some()
+    }
+
+    /// The smallest group that a viewer who waits asks for by its number.
+    pub(in crate::moqt::relay) fn waiting_from(&self) -> Option<u64> {
+        let filters = self
+            .waiting
+            .values()
+            .map(|waiting| waiting.parameters.filter);
+        let starts = filters.filter_map(|filter| match filter {
+            Some(Filter::Absolute { start } | Filter::AbsoluteRange { start, .. }) => {
+                Some(start.group)
+            }
+            _ => None,
+        });
+        starts.min()
+    }
+
+    /// Somebody was asked: nobody's patience for a publisher runs out any more.
+    pub(in crate::moqt::relay) fn stop_rendezvous(&mut self) {
+        for waiting in self.waiting.values_mut() {
+            waiting.until = None;
+        }
     }
 
     /// What a session feeds the track by, and whether it agreed to.
@@ -158,7 +196,7 @@ impl Relay {
             .collect();
         for key in ours {
             if !self.has_viewers_of_made(key) {
-                self.detach(key);
+                self.detach(now, key);
                 self.cancel(key, StreamCode::CANCELLED);
                 self.lose_upload(now, key);
             }

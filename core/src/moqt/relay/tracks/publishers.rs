@@ -4,16 +4,17 @@ use super::super::{Relay, RequestKey, TrackId};
 use super::Upstream;
 use crate::moqt::error::{PublishDoneCode, RequestCode};
 use crate::moqt::message::RequestError;
-use crate::moqt::name::{FullTrackName, Location, TrackName, TrackNamespace};
-use crate::moqt::parameter::Parameters;
+use crate::moqt::name::{FullTrackName, Location, RequestId, TrackName, TrackNamespace};
 use crate::moqt::property::Properties;
 use crate::moqt::session::Accepted;
 use crate::time::Instant;
+use crate::transport::SessionId;
 
 /// Publishers.
 impl Relay {
-    /// Sends SUBSCRIBE to everybody who publishes the track's namespace. Returns whether anybody does.
-    pub(super) fn subscribe_upstream(&mut self, id: TrackId) -> bool {
+    /// Sends SUBSCRIBE to everybody who publishes the track's namespace, or where there is nobody to
+    /// another relay. Returns whether anybody was asked.
+    pub(super) fn subscribe_upstream(&mut self, now: Instant, id: TrackId) -> bool {
         let Some(entry) = self.entries.get(&id) else {
             return false;
         };
@@ -21,11 +22,11 @@ impl Relay {
         let mut asked = false;
         let mut sessions_asked = std::collections::BTreeSet::new();
         for publisher in self.publishers.covering(name.namespace.fields()) {
-            if sessions_asked.insert(publisher.0) {
-                asked |= self.ask_publisher(id, publisher, &name);
+            if !self.mesh.is_route(&publisher) && sessions_asked.insert(publisher.0) {
+                asked |= self.ask_publisher(id, publisher, &name).is_some();
             }
         }
-        asked
+        asked || self.ask_route(now, id)
     }
 
     /// Asks a publisher that announced the track's namespace, in the publisher's own spelling.
@@ -34,24 +35,28 @@ impl Relay {
         id: TrackId,
         publisher: RequestKey,
         name: &FullTrackName,
-    ) -> bool {
-        let Some(spelled) = self.announced.get(&publisher).and_then(|it| it.spell(name)) else {
-            return false;
-        };
-        let session = publisher.0;
-        let Some(open) = self.sessions.session_mut(session) else {
-            return false;
-        };
-        let Ok(request) = open.subscribe(spelled, Parameters::default()) else {
-            return false;
-        };
+    ) -> Option<RequestId> {
+        let spelled = self.announced.get(&publisher)?.spell(name)?;
+        self.ask_session(id, publisher.0, spelled)
+    }
+
+    /// Asks a session for the track, by the name that it knows.
+    pub(in crate::moqt::relay) fn ask_session(
+        &mut self,
+        id: TrackId,
+        session: SessionId,
+        spelled: FullTrackName,
+    ) -> Option<RequestId> {
+        let parameters = self.upstream_parameters(id);
+        let open = self.sessions.session_mut(session)?;
+        let request = open.subscribe(spelled, parameters).ok()?;
         if let Some(entry) = self.entries.get_mut(&id) {
             entry
                 .upstreams
                 .insert((session, request), Upstream::Pending);
             self.upstreams.insert((session, request), id);
         }
-        true
+        Some(request)
     }
 
     /// A namespace was announced: tracks below it that somebody waits for are asked of it.
@@ -83,11 +88,9 @@ impl Relay {
             .map(|(name, id)| (name.clone(), *id))
             .collect();
         for (name, id) in wanted {
-            if self.ask_publisher(id, publisher, &name) {
+            if self.ask_publisher(id, publisher, &name).is_some() {
                 if let Some(entry) = self.entries.get_mut(&id) {
-                    for waiting in entry.waiting.values_mut() {
-                        waiting.until = None;
-                    }
+                    entry.stop_rendezvous();
                 }
                 self.arm_track(id);
             }
@@ -139,6 +142,10 @@ impl Relay {
         }
         entry.track.set_properties(properties);
         let name = entry.name.clone();
+        self.leave_other_routes(now, id, key);
+        if kind == Upstream::Published && !self.mesh.is_link(key.0) {
+            self.offered(now, key, &name.namespace);
+        }
         if kind == Upstream::Subscribed && self.may_upload(key.0, &name) {
             self.watch_upload(key, id, name.namespace);
         }
@@ -183,14 +190,17 @@ impl Relay {
         key: RequestKey,
         error: &RequestError,
     ) {
-        let Some(id) = self.detach(key) else { return };
+        let Some(id) = self.detach(now, key) else {
+            return;
+        };
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         if entry.upstreams.is_empty() {
-            if self.ask_for_upload(now, key.0, id) {
+            if self.ask_for_upload(now, key.0, id) || self.try_next_route(now, id) {
                 return;
             }
+            self.end_takeover(now, id);
             let Some(entry) = self.entries.get_mut(&id) else {
                 return;
             };
@@ -245,7 +255,9 @@ impl Relay {
 
     /// A publisher is gone without a word, or its subscription was cut.
     pub(in crate::moqt::relay) fn upstream_lost(&mut self, now: Instant, key: RequestKey) {
-        let Some(id) = self.detach(key) else { return };
+        let Some(id) = self.detach(now, key) else {
+            return;
+        };
         self.lose_upload(now, key);
         self.orphan(now, id);
     }
@@ -262,7 +274,9 @@ impl Relay {
         } else {
             self.lose_upload(now, key);
         }
-        let Some(id) = self.detach(key) else { return };
+        let Some(id) = self.detach(now, key) else {
+            return;
+        };
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -276,9 +290,19 @@ impl Relay {
         }
     }
 
-    pub(super) fn detach(&mut self, key: RequestKey) -> Option<TrackId> {
+    /// A request feeds its track no more.
+    pub(in crate::moqt::relay) fn detach(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+    ) -> Option<TrackId> {
         let id = self.upstreams.remove(&key)?;
-        self.entries.get_mut(&id)?.upstreams.remove(&key);
+        let entry = self.entries.get_mut(&id)?;
+        let kind = entry.upstreams.remove(&key);
+        if kind == Some(Upstream::Published) {
+            let namespace = entry.name.namespace.clone();
+            self.withdrawn(now, key, &namespace);
+        }
         Some(id)
     }
 
@@ -290,13 +314,17 @@ impl Relay {
         if !entry.upstreams.is_empty() || entry.made_by.is_some() {
             return;
         }
-        entry.track.abandon_open(now, &mut self.sessions);
         if entry.has_viewers() && !entry.is_ending {
             entry.orphaned_until = Some(now + self.config.publisher_linger);
             // Somebody else may publish the namespace already.
-            self.subscribe_upstream(id);
+            if self.subscribe_upstream(now, id) {
+                self.begin_takeover(now, id);
+            } else if let Some(entry) = self.entries.get_mut(&id) {
+                entry.track.abandon_open(now, &mut self.sessions);
+            }
             self.arm_track(id);
         } else {
+            entry.track.abandon_open(now, &mut self.sessions);
             self.remove_if_unused(id);
         }
     }

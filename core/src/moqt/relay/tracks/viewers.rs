@@ -11,7 +11,7 @@ use crate::moqt::property::Properties;
 use crate::moqt::session::Sessions;
 use crate::moqt::track::{SubscriberKey, Track};
 use crate::time::Instant;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Viewers.
 impl Relay {
@@ -36,6 +36,9 @@ impl Relay {
             orphaned_until: None,
             idle_until: None,
             is_ending: false,
+            tried: BTreeSet::new(),
+            takeover: BTreeMap::new(),
+            takeover_until: None,
         };
         self.entries.insert(id, entry);
         self.names.insert(name, id);
@@ -54,6 +57,10 @@ impl Relay {
             self.refuse(key, RequestCode::EXCESSIVE_LOAD, "too many tracks");
             return;
         };
+        if !self.turn_from(now, id, key.0) {
+            self.refuse_unpublished(key);
+            return;
+        }
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -62,21 +69,29 @@ impl Relay {
             self.serve_viewer(now, id, key, &parameters);
             return;
         }
-        let mut until = None;
-        if entry.upstreams.is_empty() && !self.subscribe_upstream(id) {
-            let wait = parameters.rendezvous_timeout_ms.unwrap_or(0);
-            let wait = std::time::Duration::from_millis(wait).min(self.config.rendezvous_max);
+        let is_unfed = entry.upstreams.is_empty();
+        let wait = parameters.rendezvous_timeout_ms.unwrap_or(0);
+        let wait = std::time::Duration::from_millis(wait).min(self.config.rendezvous_max);
+        // Whom to ask, and for what, depends on who waits.
+        let waiting = Waiting {
+            parameters,
+            until: None,
+        };
+        entry.waiting.insert(key, waiting);
+        if is_unfed
+            && !self.subscribe_upstream(now, id)
+            && let Some(entry) = self.entries.get_mut(&id)
+        {
             if wait.is_zero() {
+                entry.waiting.remove(&key);
                 self.refuse_unpublished(key);
                 self.remove_if_unused(id);
                 return;
             }
-            until = Some(now + wait);
+            if let Some(waiting) = entry.waiting.get_mut(&key) {
+                waiting.until = Some(now + wait);
+            }
         }
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
-        entry.waiting.insert(key, Waiting { parameters, until });
         self.downstreams.insert(key, id);
         self.arm_track(id);
     }

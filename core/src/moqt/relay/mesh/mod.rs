@@ -1,0 +1,259 @@
+//! The mesh: relays that are each other's upstreams.
+//!
+//! A relay dials the upstreams that its owner names, and tells each what it can serve. Members of
+//! one mesh know each other by a shared secret ([`credential`]) and announce namespaces with the list
+//! of relays that the announcement came through ([`hops`]): what is published at one relay, or was
+//! learned from others, can be watched at every relay. An upstream that is no member (a relay of
+//! another make) is asked for what nobody else has, and is told our namespaces without a hop list.
+//!
+//! | a session is | by | announces to us | is announced to |
+//! |---|---|---|---|
+//! | a client | anybody's SETUP | as an original publisher | no |
+//! | a member | the mesh secret, or we dialled it as one and it says its relay id | routes, with hops | the route in use, unless it leads through it |
+//! | a plain upstream | we dialled it | as an original publisher | every namespace |
+//!
+//! A route is used where no publisher is at hand: the longest prefix, then the fewest hops. A route
+//! that leads back to who asks is never taken, and an announcement whose list holds its receiver is
+//! refused, so that neither announcements nor subscriptions go round. Routes that are not in use are
+//! kept: when one dies its tracks move to another, and their viewers stay ([`moves`]).
+//!
+//! Bounds: [`Limits`]. Source: draft-ietf-moq-transport-18 sections 8 (relays), 8.4 and 8.5.3
+//! (switch-over), 10.4 (GOAWAY). The hop list is our own.
+
+mod announce;
+pub mod credential;
+mod hops;
+mod moves;
+mod routes;
+mod upstreams;
+
+use super::RequestKey;
+use crate::moqt::name::{RequestId, TrackNamespace};
+use crate::resolve::Secret;
+use crate::time::Instant;
+use crate::transport::SessionId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+use upstreams::Slot;
+
+pub(super) use routes::Offer;
+pub use upstreams::{Upstream, UpstreamId};
+
+/// Bytes of a relay's id.
+pub const RELAY_ID_BYTES: usize = 16;
+
+/// A relay's name in its mesh: drawn at random when the relay starts, or kept.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RelayId(pub [u8; RELAY_ID_BYTES]);
+
+impl fmt::Display for RelayId {
+    /// The first bytes, in hex: enough to tell relays apart in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .take(4)
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for RelayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RelayId({self})")
+    }
+}
+
+/// Who this relay is in the mesh.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Its id; no other relay of the mesh may have it.
+    pub relay_id: RelayId,
+    /// What members show each other. Without it nobody is a member.
+    pub secret: Option<Secret>,
+    /// Seeds the spread of pauses between attempts to connect.
+    pub seed: u64,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Bounds of the mesh.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Relays that an announcement may come through.
+    pub hops_max: usize,
+    /// Members at a time.
+    pub members_max: usize,
+    /// Upstreams at a time.
+    pub upstreams_max: usize,
+    /// Namespaces that one session is told, and routes that one member may tell us.
+    pub announcements_max: usize,
+    /// Pause after the first lost session; doubled each time, up to `backoff_max`.
+    pub backoff_first: Duration,
+    /// Longest pause between attempts to connect.
+    pub backoff_max: Duration,
+    /// How long an attempt may take.
+    pub dial_timeout: Duration,
+    /// How long a route may take to answer a SUBSCRIBE before another is tried.
+    pub answer_timeout: Duration,
+    /// How long subgroups that were open when a route died wait for another to go on with them.
+    pub takeover_timeout: Duration,
+    /// Requests of one member, of both ends together.
+    pub requests_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            hops_max: 8,
+            members_max: 64,
+            upstreams_max: 32,
+            announcements_max: 768,
+            backoff_first: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(5),
+            dial_timeout: Duration::from_secs(12),
+            answer_timeout: Duration::from_secs(5),
+            takeover_timeout: Duration::from_secs(2),
+            requests_max: 4096,
+        }
+    }
+}
+
+/// News of the mesh, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A member is there.
+    MemberUp {
+        /// Which.
+        relay: RelayId,
+        /// Whether this relay dialled it.
+        is_upstream: bool,
+    },
+    /// A member's session is over.
+    MemberDown {
+        /// Which.
+        relay: RelayId,
+    },
+    /// An upstream that is no member is there.
+    PlainUp,
+    /// An attempt to connect to an upstream failed, or its session is over; another follows.
+    UpstreamLost {
+        /// Which, without a query.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// An upstream says that it goes away.
+    UpstreamLeaving {
+        /// Which, without a query.
+        url: String,
+    },
+    /// A member announced something that is not accepted.
+    RouteRefused {
+        /// Who.
+        relay: RelayId,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// The mesh as one relay sees it.
+#[derive(Debug)]
+pub(super) struct Mesh {
+    pub(super) config: Config,
+    slots: BTreeMap<UpstreamId, Slot>,
+    next_upstream: u64,
+    /// Sessions that this relay began, from the moment that they have a name.
+    dialled: BTreeMap<SessionId, UpstreamId>,
+    links: BTreeMap<SessionId, Link>,
+    /// Announcements of members, with the relays that they came through.
+    routes: BTreeMap<RequestKey, Vec<RelayId>>,
+    /// Who offers a namespace, by the number of hops; original publishers have none.
+    origins: BTreeMap<TrackNamespace, BTreeSet<(usize, RequestKey)>>,
+    /// Which namespace an announcement of ours is about.
+    announcements: BTreeMap<RequestKey, TrackNamespace>,
+    random: u64,
+}
+
+/// A session with another relay.
+#[derive(Debug)]
+struct Link {
+    kind: Kind,
+    upstream: Option<UpstreamId>,
+    /// It said GOAWAY.
+    is_leaving: bool,
+    /// What it was told.
+    sent: BTreeMap<TrackNamespace, Sent>,
+    routes: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Member(RelayId),
+    Plain,
+}
+
+#[derive(Debug)]
+struct Sent {
+    request: RequestId,
+    hops: Vec<RelayId>,
+}
+
+/// What time does to the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum MeshTimer {
+    /// An upstream is to be dialled, or its attempt has taken too long.
+    Dial(UpstreamId),
+    /// A route did not answer.
+    Answer(RequestKey),
+    /// What a dead route left open was not taken over.
+    Takeover(super::TrackId),
+}
+
+impl Mesh {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            random: config.seed | 1,
+            config,
+            slots: BTreeMap::new(),
+            next_upstream: 0,
+            dialled: BTreeMap::new(),
+            links: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            announcements: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the session is one with another relay, of either kind.
+    pub(super) fn is_link(&self, session: SessionId) -> bool {
+        self.links.contains_key(&session)
+    }
+
+    /// Whether an announcement is a member's, and not that of an original publisher.
+    pub(super) fn is_route(&self, key: &RequestKey) -> bool {
+        self.routes.contains_key(key)
+    }
+
+    fn is_leaving(&self, session: SessionId) -> bool {
+        let link = self.links.get(&session);
+        link.is_some_and(|link| link.is_leaving)
+    }
+
+    /// A number below `below`, from the seed.
+    fn draw(&mut self, below: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % below.max(1)
+    }
+
+    /// Sessions with other relays.
+    pub(super) fn link_ids(&self) -> Vec<SessionId> {
+        self.links.keys().copied().collect()
+    }
+}
+
+/// The deadline of something that began now.
+fn deadline(now: Instant, after: Duration) -> Instant {
+    now + after
+}
