@@ -6,16 +6,13 @@
     reason = "a test's way of speaking"
 )]
 
-#[macro_use]
-extern crate mainstem_spec_covers;
-
 mod announced;
 mod arbitrary;
 mod faults;
 mod filter;
 mod house;
+mod memory;
 mod mesh;
-#[allow(dead_code, reason = "shared with the mutation tests")]
 mod net;
 mod objects;
 mod offers;

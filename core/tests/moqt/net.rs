@@ -219,6 +219,19 @@ impl Net {
         }
     }
 
+    /// Bytes that an end has been sent and has not taken.
+    pub(crate) fn waiting_bytes(&self, node: NodeId, session: SessionId) -> usize {
+        let waiting = self.in_flight.get(&(node, session)).into_iter().flatten();
+        waiting
+            .map(|flight| match flight {
+                Flight::Stream(_, StreamEvent::Data(data), _) | Flight::Datagram(data) => {
+                    data.len()
+                }
+                Flight::Stream(..) | Flight::Close(..) => 0,
+            })
+            .sum()
+    }
+
     /// Lets time pass, deadline by deadline.
     pub(crate) fn advance(&mut self, by: Duration) {
         let end = self.now + by;

@@ -19,6 +19,7 @@
 
 mod access;
 mod admission;
+mod budget;
 mod drain;
 mod expiry;
 pub mod mesh;
@@ -40,6 +41,7 @@ use crate::resolve::{Refusal, ResolveReply, ResolveRequest};
 use crate::time::{Instant, UnixTime};
 use crate::transport::{Action, App, Input, SessionId};
 use access::Grant;
+use budget::Ages;
 use prefixes::Prefixes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -57,6 +59,9 @@ pub struct Config {
     pub track: track::Limits,
     /// Bytes of all retained groups together. The newest group of a track is kept beyond it.
     pub cache_bytes_max: usize,
+    /// Bytes of all retained groups, the newest of each track included. Objects beyond it are neither
+    /// kept nor forwarded; the streams that they belong to are reset.
+    pub cache_bytes_hard_max: usize,
     /// Tracks at a time.
     pub tracks_max: usize,
     /// Announced namespaces at a time.
@@ -95,6 +100,7 @@ impl Default for Config {
             },
             track: track::Limits::default(),
             cache_bytes_max: 512 << 20,
+            cache_bytes_hard_max: 1 << 30,
             tracks_max: 100_000,
             namespaces_max: 100_000,
             namespaces_listed_max: 10_000,
@@ -187,6 +193,12 @@ pub struct Metrics {
     pub bytes_sent: u64,
     /// Groups that slow viewers lost.
     pub groups_dropped: u64,
+    /// Groups that left the cache.
+    pub groups_evicted: u64,
+    /// Groups that may be evicted.
+    pub groups_evictable: usize,
+    /// Objects that passed a bound of the cache: neither kept nor forwarded.
+    pub objects_over_limit: u64,
     /// Sessions ended for want of permission.
     pub sessions_denied: u64,
 }
@@ -260,7 +272,7 @@ pub struct Relay {
     uploads: BTreeMap<RequestKey, sdk::Upload>,
     subscription_expiry: BTreeMap<SubscriberKey, UnixTime>,
     /// Retained groups by age, for eviction.
-    ages: BTreeSet<(Instant, TrackId, u64)>,
+    ages: Ages,
     cache_bytes: usize,
 
     publishers: Prefixes<RequestKey>,
@@ -301,7 +313,7 @@ impl Relay {
             downstreams: BTreeMap::new(),
             uploads: BTreeMap::new(),
             subscription_expiry: BTreeMap::new(),
-            ages: BTreeSet::new(),
+            ages: Ages::default(),
             cache_bytes: 0,
             publishers: Prefixes::default(),
             announced: BTreeMap::new(),
@@ -378,6 +390,7 @@ impl Relay {
             upstream_subscriptions: self.upstreams.len(),
             downstream_subscriptions: self.downstreams.len(),
             cache_bytes: self.cache_bytes,
+            groups_evictable: self.ages.len(),
             ..metrics
         }
     }

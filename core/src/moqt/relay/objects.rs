@@ -50,21 +50,61 @@ impl Relay {
             return Inserted::Stale;
         };
         let group = object.group;
-        let before = (
-            entry.track.cache().bytes(),
-            entry.track.cache().newest_group(),
-        );
-        let inserted = entry.track.publish(now, &mut self.sessions, info, object);
-        let after = entry.track.cache().bytes();
+        let place = (group, object.subgroup.unwrap_or_default());
+        let before = entry.track.cache().span();
+        let bytes_before = entry.track.cache().bytes();
+        let is_full = self.cache_bytes.saturating_add(object.payload.len())
+            > self.config.cache_bytes_hard_max;
+        let inserted = if is_full {
+            Inserted::OverLimit
+        } else {
+            entry.track.publish(now, &mut self.sessions, info, object)
+        };
+        if inserted == Inserted::OverLimit {
+            // What follows in this stream would follow a hole: viewers are told by a reset.
+            let sessions = &mut self.sessions;
+            let (group, subgroup) = place;
+            entry
+                .track
+                .end_subgroup(now, sessions, group, subgroup, End::Abandoned);
+            self.metrics.objects_over_limit += 1;
+            return inserted;
+        }
+        let cache = entry.track.cache();
+        let (after, bytes_after) = (cache.span(), cache.bytes());
         self.cache_bytes = self
             .cache_bytes
-            .saturating_sub(before.0)
-            .saturating_add(after);
-        if inserted == Inserted::New && before.1.is_none_or(|newest| group > newest) {
+            .saturating_sub(bytes_before)
+            .saturating_add(bytes_after);
+        if inserted == Inserted::New {
+            self.age(now, id, group, before, after);
+            self.evict();
+        }
+        inserted
+    }
+
+    /// Keeps the order in which groups may go, after a track took an object of `group`. `before` and
+    /// `after` are its oldest and newest group.
+    fn age(
+        &mut self,
+        now: Instant,
+        id: TrackId,
+        group: u64,
+        before: Option<(u64, u64)>,
+        after: Option<(u64, u64)>,
+    ) {
+        let (Some((oldest_before, newest_before)), Some((oldest, newest))) = (before, after) else {
+            return;
+        };
+        if newest > newest_before && newest_before >= oldest {
+            self.ages.insert((now, id, newest_before));
+        } else if group < newest {
             self.ages.insert((now, id, group));
         }
-        self.evict();
-        inserted
+        if let Some(last) = oldest.checked_sub(1).filter(|last| *last >= oldest_before) {
+            self.metrics.groups_evicted += 1;
+            self.ages.forget(id, oldest_before..=last);
+        }
     }
 
     pub(super) fn take_datagram(&mut self, now: Instant, key: RequestKey, object: Object) {
@@ -115,9 +155,8 @@ impl Relay {
     /// Keeps all retained groups together within the budget: the oldest go first, the newest group
     /// of a track stays.
     fn evict(&mut self) {
-        let mut kept = Vec::new();
         while self.cache_bytes > self.config.cache_bytes_max {
-            let Some((at, id, group)) = self.ages.pop_first() else {
+            let Some((_, id, group)) = self.ages.pop_first() else {
                 break;
             };
             let Some(entry) = self.entries.get_mut(&id) else {
@@ -128,17 +167,11 @@ impl Relay {
                 continue;
             }
             let before = entry.track.cache().bytes();
-            if entry.track.evict_oldest(&mut self.sessions).is_none() {
-                kept.push((at, id, group));
-                continue;
+            if entry.track.evict_oldest(&mut self.sessions).is_some() {
+                self.metrics.groups_evicted += 1;
             }
             let freed = before.saturating_sub(entry.track.cache().bytes());
             self.cache_bytes = self.cache_bytes.saturating_sub(freed);
-        }
-        self.ages.extend(kept);
-        // Groups that a track evicted by itself leave their age behind.
-        while self.ages.len() > self.entries.len().saturating_mul(64).max(1024) {
-            self.ages.pop_first();
         }
     }
 }

@@ -168,6 +168,11 @@ impl Cache {
         open
     }
 
+    /// The oldest and the newest group kept.
+    pub fn span(&self) -> Option<(u64, u64)> {
+        Some((self.oldest_group()?, self.newest_group()?))
+    }
+
     /// One retained subgroup.
     pub fn subgroup(&self, group: u64, subgroup: u64) -> Option<&Subgroup> {
         self.groups.get(&group)?.subgroups.get(&subgroup)

@@ -216,6 +216,7 @@ impl Relay {
             return;
         };
         self.names.remove(&entry.name);
+        self.ages.forget_track(id);
         self.cache_bytes = self.cache_bytes.saturating_sub(entry.track.cache().bytes());
         let counters = entry.track.counters();
         self.metrics.objects_sent += counters.objects_sent;
