@@ -9,6 +9,7 @@
 mod announced;
 mod arbitrary;
 mod faults;
+mod fetches;
 mod filter;
 mod house;
 mod memory;

@@ -25,7 +25,7 @@ pub(crate) struct Stream {
     pub(crate) bytes: Bytes,
 }
 
-fn properties() -> impl Strategy<Value = Properties> {
+pub(crate) fn properties() -> impl Strategy<Value = Properties> {
     vec((0x40_u64..0x4000, integer(), bytes(20)), 0..3).prop_map(|pairs| {
         let builder = PropertiesBuilder::new();
         let add = |builder: PropertiesBuilder, (key, value, bytes)| {
@@ -360,7 +360,7 @@ fn datagrams_that_must_close_do() {
     );
     assert_eq!(read(&[0x0e, 1, 2, 7]), Ok(()), "end of group");
     assert_eq!(
-        read(&[0xf0, 0x13, 0x2b, 0x3e, 0x28, 1, 2]),
+        read(&[0xf0, 0x13, 0x2b, 0x3e, 0x29, 0, 0]),
         Ok(()),
         "padding"
     );

@@ -3,7 +3,7 @@
 //! `type, track alias, group, [object id], [priority], [properties], [status | payload]`; the type's
 //! bits say which fields are there. Source: draft-ietf-moq-transport-18, Section 11.3.1.
 
-use super::{DataFault, Limits, Object, ObjectStatus, PADDING};
+use super::{DataFault, Limits, Object, ObjectStatus, PADDING_DATAGRAM};
 use crate::moqt::error::ProtocolError;
 use crate::moqt::name::TrackAlias;
 use crate::moqt::property::Properties;
@@ -38,7 +38,7 @@ pub enum DatagramEvent {
 pub fn decode_datagram(data: &Bytes, limits: &Limits) -> Result<DatagramEvent, DataFault> {
     let mut reader = Reader::new(data);
     let code = reader.varint()?;
-    if code == PADDING {
+    if code == PADDING_DATAGRAM {
         return Ok(DatagramEvent::Padding);
     }
     let has = |bit: u64| code & bit != 0;

@@ -4,17 +4,22 @@
 //! |---|---|---|
 //! | the first integer of a unidirectional stream | [`stream_kind`] | unknown type: session |
 //! | a subgroup stream | [`SubgroupReader`] | [`DataFault`] |
+//! | a fetch stream | [`FetchReader`] | [`DataFault`] |
 //! | a datagram | [`decode_datagram`] | [`DataFault`] |
 //!
 //! Payloads are kept in the pieces that they arrived in, and written by the caller after the few
-//! bytes of framing: nothing here copies them. Fetch streams are recognised and not read yet.
+//! bytes of framing: nothing here copies them.
 //!
-//! Limits: [`Limits`]. Source: draft-ietf-moq-transport-18, Section 11; 20 to 22 do not differ.
+//! Limits: [`Limits`]. Source: draft-ietf-moq-transport-18, Section 11; 20 to 22 differ on fetch
+//! streams only.
 
 mod datagram;
+mod fetch;
+mod pieces;
 mod subgroup;
 
 pub use datagram::{DatagramEvent, decode_datagram, encode_datagram};
+pub use fetch::{FetchEvent, FetchReader, FetchWriter, GapKind};
 pub use subgroup::{
     SubgroupEvent, SubgroupHeader, SubgroupId, SubgroupReader, encode_subgroup_object,
 };
@@ -25,8 +30,10 @@ use super::varint;
 use crate::payload::Payload;
 use bytes::Bytes;
 
-/// Type of a padding stream or datagram.
-const PADDING: u64 = 0x132B_3E28;
+/// Type of a padding stream.
+const PADDING_STREAM: u64 = 0x132B_3E28;
+/// Type of a padding datagram.
+const PADDING_DATAGRAM: u64 = 0x132B_3E29;
 /// Type of a fetch stream.
 const FETCH: u64 = 0x05;
 /// Type of a control stream.
@@ -140,7 +147,7 @@ pub fn stream_kind(pieces: &[Bytes]) -> Result<Option<StreamKind>, ProtocolError
     match code {
         SETUP => Ok(Some(StreamKind::Control)),
         FETCH => Ok(Some(StreamKind::Fetch)),
-        PADDING => Ok(Some(StreamKind::Padding)),
+        PADDING_STREAM => Ok(Some(StreamKind::Padding)),
         code if subgroup::is_header_type(code) => Ok(Some(StreamKind::Subgroup)),
         _ => Err(ProtocolError::violation("unknown stream type")),
     }

@@ -9,6 +9,7 @@
 //! Framing is small and copied together; a payload is kept in the pieces that it came in.
 //! Source: draft-ietf-moq-transport-18, Sections 11.4.2, 11.4.3.
 
+use super::pieces::{Pieces, Walk};
 use super::{DataFault, Limits, Object, ObjectStatus};
 use crate::moqt::error::ProtocolError;
 use crate::moqt::name::TrackAlias;
@@ -16,8 +17,7 @@ use crate::moqt::property::Properties;
 use crate::moqt::varint;
 use crate::moqt::wire::put_prefixed;
 use crate::payload::Payload;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use std::collections::VecDeque;
+use bytes::{BufMut, Bytes, BytesMut};
 
 const PROPERTIES: u64 = 0x01;
 const SUBGROUP_ID_MODE: u64 = 0x06;
@@ -176,8 +176,7 @@ pub enum SubgroupEvent {
 #[derive(Debug)]
 pub struct SubgroupReader {
     limits: Limits,
-    pieces: VecDeque<Bytes>,
-    buffered: usize,
+    pieces: Pieces,
     header: Option<SubgroupHeader>,
     subgroup: Option<u64>,
     previous: Option<u64>,
@@ -192,8 +191,7 @@ impl SubgroupReader {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            pieces: VecDeque::new(),
-            buffered: 0,
+            pieces: Pieces::default(),
             header: None,
             subgroup: None,
             previous: None,
@@ -204,15 +202,12 @@ impl SubgroupReader {
 
     /// Takes the next bytes of the stream.
     pub fn push(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.buffered += bytes.len();
-            self.pieces.push_back(bytes);
-        }
+        self.pieces.push(bytes);
     }
 
     /// Bytes pushed and not handed out as an event yet.
     pub fn buffered(&self) -> usize {
-        self.buffered.saturating_add(self.taken)
+        self.pieces.len().saturating_add(self.taken)
     }
 
     /// The next event; `None` when more bytes are needed.
@@ -223,7 +218,9 @@ impl SubgroupReader {
         if self.partial.is_none() && !self.begin_object(&header)? {
             return Ok(None);
         }
-        self.take_payload();
+        if let Some((_, missing, taken)) = &mut self.partial {
+            self.taken += self.pieces.take(missing, taken);
+        }
         match self.partial.take() {
             Some((mut object, 0, pieces)) => {
                 object.payload = Payload::from_pieces(pieces);
@@ -240,7 +237,7 @@ impl SubgroupReader {
 
     /// Whether the stream may end here: not inside its header or an object.
     pub fn finish(&self) -> Result<(), ProtocolError> {
-        if self.header.is_none() || self.partial.is_some() || self.buffered > 0 {
+        if self.header.is_none() || self.partial.is_some() || self.pieces.len() > 0 {
             return Err(ProtocolError::violation(
                 "subgroup stream ends inside an object",
             ));
@@ -251,12 +248,12 @@ impl SubgroupReader {
     fn poll_header(&mut self) -> Result<Option<SubgroupEvent>, DataFault> {
         // Five integers of nine bytes are more than any header takes.
         let mut head = [0; 5 * varint::MAX_LEN];
-        let filled = self.copy_front(&mut head);
+        let filled = self.pieces.copy_from(0, &mut head);
         let front = head.get(..filled).unwrap_or_default();
         let Some((header, used)) = SubgroupHeader::decode(front)? else {
             return Ok(None);
         };
-        self.consume(used);
+        self.pieces.consume(used);
         self.header = Some(header);
         self.subgroup = header.subgroup.known();
         Ok(Some(SubgroupEvent::Header(header)))
@@ -265,7 +262,7 @@ impl SubgroupReader {
     /// Reads an object's framing. Returns whether it was all there.
     fn begin_object(&mut self, header: &SubgroupHeader) -> Result<bool, DataFault> {
         let mut head = [0; 4 * varint::MAX_LEN];
-        let filled = self.copy_front(&mut head);
+        let filled = self.pieces.copy_from(0, &mut head);
         let mut walk = Walk {
             rest: head.get(..filled).unwrap_or_default(),
         };
@@ -284,18 +281,18 @@ impl SubgroupReader {
                 .ok()
                 .filter(|length| *length <= self.limits.properties_max)
                 .ok_or(DataFault::Track("object properties are too long"))?;
-            if self.buffered < used + length {
+            if self.pieces.len() < used + length {
                 return Ok(false);
             }
             if length > 0 {
-                let block = self.copy_range(used, length);
+                let block = self.pieces.copy_range(used, length);
                 properties =
                     Properties::from_object(block, header.group, id).map_err(DataFault::Track)?;
             }
             used += length;
         }
         let mut tail = [0; 2 * varint::MAX_LEN];
-        let filled = self.copy_from(used, &mut tail);
+        let filled = self.pieces.copy_from(used, &mut tail);
         let mut walk = Walk {
             rest: tail.get(..filled).unwrap_or_default(),
         };
@@ -317,7 +314,7 @@ impl SubgroupReader {
             .ok()
             .filter(|length| *length <= self.limits.payload_max)
             .ok_or(DataFault::Track("object is larger than allowed"))?;
-        self.consume(used + filled - walk.rest.len());
+        self.pieces.consume(used + filled - walk.rest.len());
         let subgroup = *self.subgroup.get_or_insert(id);
         let object = Object {
             group: header.group,
@@ -341,88 +338,5 @@ impl SubgroupReader {
         first
             .and_then(|first| first.checked_add(delta))
             .ok_or(ProtocolError::violation("object id beyond 2^64 - 1"))
-    }
-
-    fn take_payload(&mut self) {
-        let Some((_, missing, taken)) = &mut self.partial else {
-            return;
-        };
-        while *missing > 0 {
-            let Some(mut piece) = self.pieces.pop_front() else {
-                return;
-            };
-            if piece.len() > *missing {
-                let rest = piece.split_off(*missing);
-                self.pieces.push_front(rest);
-            }
-            *missing -= piece.len();
-            self.buffered -= piece.len();
-            self.taken += piece.len();
-            taken.push(piece);
-        }
-    }
-
-    fn copy_front(&self, out: &mut [u8]) -> usize {
-        self.copy_from(0, out)
-    }
-
-    fn copy_from(&self, skip: usize, out: &mut [u8]) -> usize {
-        let mut skip = skip;
-        let mut filled = 0;
-        for piece in &self.pieces {
-            let Some(rest) = piece.get(skip..) else {
-                skip -= piece.len();
-                continue;
-            };
-            skip = 0;
-            for (to, from) in out.iter_mut().skip(filled).zip(rest) {
-                *to = *from;
-                filled += 1;
-            }
-            if filled == out.len() {
-                break;
-            }
-        }
-        filled
-    }
-
-    fn copy_range(&self, skip: usize, length: usize) -> Bytes {
-        let mut block = vec![0; length];
-        self.copy_from(skip, &mut block);
-        block.into()
-    }
-
-    fn consume(&mut self, mut count: usize) {
-        self.buffered = self.buffered.saturating_sub(count);
-        while count > 0 {
-            let Some(piece) = self.pieces.front_mut() else {
-                return;
-            };
-            if piece.len() > count {
-                piece.advance(count);
-                return;
-            }
-            count -= piece.len();
-            self.pieces.pop_front();
-        }
-    }
-}
-
-/// A walk over bytes that may not all be there.
-struct Walk<'a> {
-    rest: &'a [u8],
-}
-
-impl Walk<'_> {
-    fn varint(&mut self) -> Option<u64> {
-        let (value, used) = varint::decode(self.rest)?;
-        self.rest = self.rest.get(used..)?;
-        Some(value)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        let (first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*first)
     }
 }
