@@ -103,7 +103,38 @@ impl LocationRange {
     }
 }
 
+/// What a fetch or a fill is to deliver, both ends inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchRange {
+    /// First place.
+    pub start: Location,
+    /// Last place, not beyond the largest one. Object 2^64 - 1 stands for the whole group.
+    pub end: Location,
+}
+
+impl FetchRange {
+    /// From `start` to `end` or the largest place, whichever comes first; `None`, INVALID_RANGE, when
+    /// nothing is published or the range is empty.
+    pub fn new(start: Location, end: Option<Location>, largest: Option<Location>) -> Option<Self> {
+        let largest = largest?;
+        let end = end.map_or(largest, |end| end.min(largest));
+        (start <= end).then_some(Self { start, end })
+    }
+
+    /// Whether `location` is inside.
+    pub fn contains(&self, location: Location) -> bool {
+        (self.start..=self.end).contains(&location)
+    }
+}
+
 impl Filter {
+    /// The range of a fetch or fill with this filter, when `largest` is the largest location of the
+    /// track. `None` is INVALID_RANGE for a fetch, and a fill that is not opened.
+    pub fn fetch_range(&self, largest: Option<Location>) -> Option<FetchRange> {
+        let LocationRange { start, end } = self.resolve(largest);
+        FetchRange::new(start, end, largest)
+    }
+
     /// The range that this filter means when `largest` is the largest location published so far
     /// (`None`: nothing published). A whole end group ends at object 2^64 - 1.
     pub fn resolve(&self, largest: Option<Location>) -> LocationRange {

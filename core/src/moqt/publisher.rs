@@ -217,6 +217,7 @@ impl Publisher {
             SessionEvent::Update {
                 request,
                 parameters,
+                ..
             } => {
                 let key = (session, request);
                 if let Some((track, sessions)) = self.track_of(key) {
@@ -242,18 +243,7 @@ impl Publisher {
                     track.handle_stopped(key, stream);
                 }
             }
-            SessionEvent::Closed(closed) => {
-                let of_session: Vec<_> = self
-                    .subscriptions
-                    .range((session, RequestId(0))..=(session, RequestId(u64::MAX)))
-                    .map(|(key, _)| *key)
-                    .collect();
-                for key in of_session {
-                    self.unsubscribe(key);
-                }
-                self.announcing.retain(|(of, _)| *of != session);
-                self.events.push_back(Event::Closed { session, closed });
-            }
+            SessionEvent::Closed(closed) => self.session_over(session, closed),
             // A publisher subscribes to nothing.
             SessionEvent::Updated { .. }
             | SessionEvent::Namespace { .. }
@@ -263,8 +253,26 @@ impl Publisher {
             | SessionEvent::Object { .. }
             | SessionEvent::SubgroupEnded { .. }
             | SessionEvent::Datagram { .. }
+            | SessionEvent::FetchObject { .. }
+            | SessionEvent::FetchGap { .. }
+            | SessionEvent::FetchEnded { .. }
+            | SessionEvent::StateNotified { .. }
+            | SessionEvent::RequestGoaway { .. }
             | SessionEvent::Goaway(_) => {}
         }
+    }
+
+    fn session_over(&mut self, session: SessionId, closed: Closed) {
+        let of_session: Vec<_> = self
+            .subscriptions
+            .range((session, RequestId(0))..=(session, RequestId(u64::MAX)))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in of_session {
+            self.unsubscribe(key);
+        }
+        self.announcing.retain(|(of, _)| *of != session);
+        self.events.push_back(Event::Closed { session, closed });
     }
 
     fn take_request(

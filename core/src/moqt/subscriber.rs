@@ -231,6 +231,11 @@ impl Subscriber {
             | SessionEvent::Namespace { .. }
             | SessionEvent::NamespaceDone { .. }
             | SessionEvent::PublishSkipped { .. }
+            | SessionEvent::FetchObject { .. }
+            | SessionEvent::FetchGap { .. }
+            | SessionEvent::FetchEnded { .. }
+            | SessionEvent::StateNotified { .. }
+            | SessionEvent::RequestGoaway { .. }
             | SessionEvent::Writable { .. }
             | SessionEvent::Stopped { .. } => return None,
         })

@@ -6,6 +6,9 @@
     reason = "a test's way of speaking"
 )]
 
+#[macro_use]
+extern crate mainstem_spec_covers;
+
 mod announced;
 mod arbitrary;
 mod faults;
@@ -14,6 +17,7 @@ mod filter;
 mod house;
 mod memory;
 mod mesh;
+#[allow(dead_code, reason = "shared with the mutation tests")]
 mod net;
 mod objects;
 mod offers;

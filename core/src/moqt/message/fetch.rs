@@ -10,7 +10,7 @@ use super::kind::MessageKind;
 use super::request::decode_properties;
 use crate::moqt::draft::{Draft, FetchForm};
 use crate::moqt::error::{EncodeError, ProtocolError};
-use crate::moqt::filter::Filter;
+use crate::moqt::filter::{FetchRange, Filter, GroupOrder};
 use crate::moqt::name::{FullTrackName, Location, RequestId};
 use crate::moqt::parameter::Parameters;
 use crate::moqt::property::Properties;
@@ -54,6 +54,31 @@ pub enum FetchTarget {
 }
 
 impl Fetch {
+    /// What is to be delivered, whichever draft and kind of fetch asks for it. `largest` is the
+    /// track's largest location or, for a fetch that joins a subscription, the one that the
+    /// subscription joined at. `None` is to be answered with INVALID_RANGE.
+    pub fn range(&self, largest: Option<Location>) -> Option<FetchRange> {
+        match self.target {
+            FetchTarget::Track(_) => {
+                let filter = self.parameters.filter.unwrap_or(Filter::None);
+                filter.fetch_range(largest)
+            }
+            FetchTarget::RelativeJoin { groups, .. } => {
+                let group = largest?.group.saturating_sub(groups);
+                FetchRange::new(Location::new(group, 0), None, largest)
+            }
+            FetchTarget::AbsoluteJoin { group, .. } => {
+                FetchRange::new(Location::new(group, 0), None, largest)
+            }
+        }
+    }
+
+    /// In which order the groups are to be delivered.
+    pub fn group_order(&self) -> GroupOrder {
+        let order = self.parameters.group_order;
+        order.unwrap_or(GroupOrder::Ascending)
+    }
+
     pub(super) fn encode(&self, draft: Draft, out: &mut BytesMut) -> Result<(), EncodeError> {
         varint::encode(self.request_id.0, out);
         match draft.profile().fetch_form {
@@ -189,14 +214,27 @@ pub struct FetchOk {
 }
 
 impl FetchOk {
+    /// The answer for a range that ends at `end`, the track with it or not.
+    pub fn new(end: Location, end_of_track: bool, properties: Properties) -> Self {
+        Self {
+            end_of_track,
+            end_group: end.group,
+            end_object: Some(end.object),
+            parameters: Parameters::default(),
+            properties,
+        }
+    }
+
+    /// The last place that the answer covers; object 2^64 - 1 stands for the whole group.
+    pub fn end(&self) -> Location {
+        Location::new(self.end_group, self.end_object.unwrap_or(u64::MAX))
+    }
+
     pub(super) fn encode(&self, draft: Draft, out: &mut BytesMut) -> Result<(), EncodeError> {
         let object = match (draft.profile().fetch_form, self.end_object) {
             (FetchForm::Inline, Some(object)) => object,
-            (FetchForm::Inline, None) => {
-                let what = "a fetch answer that ends with a whole group";
-                return Err(EncodeError::NotExpressible { draft, what });
-            }
-            (FetchForm::Typed, None) => 0,
+            (FetchForm::Inline, None) => u64::MAX,
+            (FetchForm::Typed, None | Some(u64::MAX)) => 0,
             (FetchForm::Typed, Some(object)) => object
                 .checked_add(1)
                 .ok_or(EncodeError::Invalid("no object is past 2^64 - 1"))?,

@@ -136,6 +136,7 @@ impl Origin {
             SessionEvent::Update {
                 request,
                 parameters,
+                ..
             } => {
                 if let Some(playback) = self.playbacks.get_mut(&(session, request)) {
                     playback.forward = parameters.forward.unwrap_or(playback.forward);

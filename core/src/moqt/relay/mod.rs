@@ -437,9 +437,8 @@ impl Relay {
             SessionEvent::Update {
                 request,
                 parameters,
-            } => {
-                self.take_update(now, (session, request), &parameters);
-            }
+                ..
+            } => self.take_update(now, (session, request), &parameters),
             SessionEvent::PublishDone { request, code, .. } => {
                 self.upstream_done(now, (session, request), code);
             }
@@ -483,6 +482,11 @@ impl Relay {
             SessionEvent::Goaway(goaway) => self.take_goaway(now, session, &goaway),
             // The relay neither asks for namespaces nor updates requests of its own.
             SessionEvent::Updated { .. }
+            | SessionEvent::FetchObject { .. }
+            | SessionEvent::FetchGap { .. }
+            | SessionEvent::FetchEnded { .. }
+            | SessionEvent::StateNotified { .. }
+            | SessionEvent::RequestGoaway { .. }
             | SessionEvent::Namespace { .. }
             | SessionEvent::NamespaceDone { .. }
             | SessionEvent::PublishSkipped { .. } => {}

@@ -2,11 +2,12 @@
 //! answers, on the side that it came to, or on what was offered in SETUP.
 //!
 //! Source: draft-ietf-moq-transport-18, Sections 10.2.2 (tokens), 10.4 (GOAWAY), 10.5
-//! (REQUEST_OK), 10.6.1 (redirects).
+//! (REQUEST_OK), 10.6.1 (redirects), 10.13 (FETCH_OK).
 
 use crate::moqt::draft::Draft;
 use crate::moqt::error::{ProtocolError, SessionCode};
 use crate::moqt::message::{Goaway, RequestError, RequestKind, RequestOk};
+use crate::moqt::name::Location;
 use crate::moqt::parameter::AuthorizationToken;
 use crate::transport::Side;
 
@@ -87,6 +88,16 @@ pub(super) fn request_error(
     if is_about_namespace && !redirect.name.0.is_empty() {
         return Err(ProtocolError::violation(
             "redirect of a namespace to a track",
+        ));
+    }
+    Ok(())
+}
+
+/// The end of a FETCH_OK, to a FETCH that began at `start` if it told.
+pub(super) fn fetch_end(start: Option<Location>, end: Location) -> Result<(), ProtocolError> {
+    if start.is_some_and(|start| end < start) {
+        return Err(ProtocolError::violation(
+            "FETCH_OK ends before the fetch starts",
         ));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! What this end publishes: subgroup streams and datagrams.
+//! What this end publishes: subgroup streams, datagrams, and the streams that answer fetches.
 //!
 //! Payloads go to the transport as they are; only the few bytes of framing before each object are
 //! written here.
@@ -6,18 +6,30 @@
 //! Source: draft-ietf-moq-transport-18 sections 10.3 (datagrams), 10.4 (streams).
 
 use super::{
-    BytesMut, CommandError, Direction, Origin, Output, RequestId, Session, StreamCode, StreamId,
+    Bytes, BytesMut, CommandError, Direction, Origin, Output, Payload, RequestId, Session,
+    StreamCode, StreamId,
 };
-use crate::moqt::object::{self, Object, SubgroupHeader};
+use crate::moqt::object::{self, FetchWriter, Object, SubgroupHeader};
 
-/// A subgroup stream that this end is sending.
+/// A data stream that this end is sending.
 #[derive(Debug)]
 pub struct DataStream {
     request: RequestId,
     /// The header, until the first write takes it along.
-    head: Option<BytesMut>,
-    has_properties: bool,
-    previous: Option<u64>,
+    pub(super) head: Option<BytesMut>,
+    pub(super) framing: Framing,
+    /// Its end is with the transport; only the last `Writable` is awaited.
+    is_finished: bool,
+}
+
+/// How objects are written on a data stream.
+#[derive(Debug)]
+pub(super) enum Framing {
+    Subgroup {
+        has_properties: bool,
+        previous: Option<u64>,
+    },
+    Fetch(FetchWriter),
 }
 
 impl DataStream {
@@ -49,14 +61,27 @@ impl Session {
             ..header
         }
         .encode(&mut head);
+        let framing = Framing::Subgroup {
+            has_properties: header.has_properties,
+            previous: None,
+        };
+        Ok(self.open_data_stream(request, head, framing, priority))
+    }
+
+    pub(super) fn open_data_stream(
+        &mut self,
+        request: RequestId,
+        head: BytesMut,
+        framing: Framing,
+        priority: i32,
+    ) -> StreamId {
         let stream = StreamId::new(Origin::Local, Direction::Unidirectional, self.next_uni);
         self.next_uni += 1;
-        let has_properties = header.has_properties;
         let data = DataStream {
             request,
             head: Some(head),
-            has_properties,
-            previous: None,
+            framing,
+            is_finished: false,
         };
         self.outgoing.insert(stream, data);
         let session = self.id;
@@ -65,10 +90,10 @@ impl Session {
             stream,
             priority,
         });
-        Ok(stream)
+        stream
     }
 
-    /// Sends an object. Objects of a stream have ascending Object IDs.
+    /// Sends an object on a subgroup stream. Objects of a stream have ascending Object IDs.
     pub fn send_object(
         &mut self,
         stream: StreamId,
@@ -80,16 +105,33 @@ impl Session {
             .outgoing
             .get_mut(&stream)
             .ok_or(CommandError::UnknownStream(stream))?;
+        let Framing::Subgroup {
+            has_properties,
+            previous,
+        } = &mut data.framing
+        else {
+            return Err(CommandError::UnknownStream(stream));
+        };
         let mut head = data
             .head
             .take()
             .unwrap_or_else(|| BytesMut::with_capacity(24));
-        object::encode_subgroup_object(object, data.previous, data.has_properties, &mut head);
-        data.previous = Some(object.object);
-        if fin && !notify {
-            self.outgoing.remove(&stream);
-        }
-        let (session, head, body) = (self.id, head.freeze(), object.payload.clone());
+        object::encode_subgroup_object(object, *previous, *has_properties, &mut head);
+        *previous = Some(object.object);
+        self.write_data(stream, head.freeze(), object.payload.clone(), fin, notify);
+        Ok(())
+    }
+
+    /// Hands framing and payload to the transport, and keeps account of the stream's end.
+    pub(super) fn write_data(
+        &mut self,
+        stream: StreamId,
+        head: Bytes,
+        body: Payload,
+        fin: bool,
+        notify: bool,
+    ) {
+        let session = self.id;
         self.transport(Output::Write {
             session,
             stream,
@@ -98,17 +140,31 @@ impl Session {
             fin,
             notify,
         });
-        Ok(())
+        if !fin {
+            return;
+        }
+        let Some(data) = self.outgoing.get_mut(&stream) else {
+            return;
+        };
+        data.is_finished = true;
+        let (request, is_fetch) = (data.request, matches!(data.framing, Framing::Fetch(_)));
+        if !notify {
+            self.outgoing.remove(&stream);
+        }
+        if is_fetch {
+            self.fetch_sent(request);
+        }
     }
 
     /// Ends a stream after its last object.
     pub fn finish_stream(&mut self, stream: StreamId) -> Result<(), CommandError> {
         let data = self
             .outgoing
-            .remove(&stream)
+            .get_mut(&stream)
+            .filter(|data| !data.is_finished)
             .ok_or(CommandError::UnknownStream(stream))?;
-        let head = data.head.unwrap_or_default().freeze();
-        self.write(stream, head, true);
+        let head = data.head.take().unwrap_or_default().freeze();
+        self.write_data(stream, head, Payload::default(), true, false);
         Ok(())
     }
 
@@ -119,8 +175,16 @@ impl Session {
 
     /// Abandons a stream.
     pub fn reset_stream(&mut self, stream: StreamId, code: StreamCode) {
-        if self.outgoing.remove(&stream).is_some() {
-            self.reset(stream, code);
+        let Some(data) = self.outgoing.remove(&stream) else {
+            return;
+        };
+        if let (Framing::Fetch(_), Some(head)) = (&data.framing, data.head) {
+            // The header tells which request is not served; without it nobody could know.
+            self.write(stream, head.freeze(), false);
+        }
+        self.reset(stream, code);
+        if matches!(data.framing, Framing::Fetch(_)) {
+            self.fetch_sent(data.request);
         }
     }
 

@@ -15,7 +15,8 @@ use super::{
 use crate::moqt::control::ControlReader;
 use crate::moqt::message::{Setup, StreamRole};
 use crate::moqt::object::{
-    self, DataFault, DatagramEvent, StreamKind, SubgroupEvent, SubgroupHeader, SubgroupReader,
+    self, DataFault, DatagramEvent, FetchReader, StreamKind, SubgroupEvent, SubgroupHeader,
+    SubgroupReader,
 };
 
 /// How many aliases of ended subscriptions are remembered, to discard late streams at once.
@@ -24,8 +25,8 @@ const RETIRED_ALIASES: usize = 64;
 /// The receiving half of a stream.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    kind: Kind,
-    ended: Option<StreamEnd>,
+    pub(super) kind: Kind,
+    pub(super) ended: Option<StreamEnd>,
     held: usize,
     /// Bytes that its reader has and could not pass on yet, as counted by the session.
     unfinished: usize,
@@ -34,7 +35,7 @@ pub(super) struct Incoming {
 }
 
 #[derive(Debug)]
-enum Kind {
+pub(super) enum Kind {
     /// A unidirectional stream whose type has not fully arrived.
     Untyped(Vec<Bytes>),
     Control(ControlReader),
@@ -44,11 +45,21 @@ enum Kind {
         header: Option<SubgroupHeader>,
         bound: Option<Bound>,
     },
+    Fetch {
+        reader: Box<FetchReader>,
+        bound: Option<FetchBinding>,
+    },
     Discard,
 }
 
+/// What a fetch stream belongs to.
 #[derive(Clone, Copy, Debug)]
-struct Bound {
+pub(super) struct FetchBinding {
+    pub(super) request: RequestId,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
     request: RequestId,
     subgroup: Option<u64>,
 }
@@ -224,6 +235,8 @@ impl Session {
             }
             Kind::Request(_) => self.advance_request(now, stream, incoming),
             Kind::Subgroup { .. } => self.advance_subgroup(now, stream, incoming),
+            Kind::Fetch { .. } if self.state != State::Ready => Ok(true),
+            Kind::Fetch { .. } => self.advance_fetch(stream, incoming),
         }
     }
 
@@ -255,10 +268,13 @@ impl Session {
                 }
             }
             StreamKind::Padding => Kind::Discard,
-            // No FETCH of ours is open, so nobody asked for this stream.
             StreamKind::Fetch => {
-                self.stop(stream, StreamCode::CANCELLED);
-                Kind::Discard
+                let mut reader = FetchReader::new(self.draft, self.limits.object);
+                pieces.drain(..).for_each(|piece| reader.push(piece));
+                Kind::Fetch {
+                    reader: Box::new(reader),
+                    bound: None,
+                }
             }
         };
         Ok(Some(kind))
@@ -410,7 +426,7 @@ impl Session {
                 Err(DataFault::Track(_)) => {
                     self.stop(stream, StreamCode::MALFORMED_TRACK);
                     if let Some(Bound { request, .. }) = *bound {
-                        self.give_up_malformed(request);
+                        self.give_up(request, StreamCode::MALFORMED_TRACK);
                     }
                     return Ok(false);
                 }
@@ -441,17 +457,6 @@ impl Session {
             self.subgroup_over(stream, request, header.group, subgroup, end);
         }
         Ok(false)
-    }
-
-    /// A track whose objects break the rules is not subscribed to any longer.
-    fn give_up_malformed(&mut self, request: RequestId) {
-        let code = StreamCode::MALFORMED_TRACK;
-        if self.cancel(request, code).is_ok() {
-            self.event(Event::Cancelled {
-                request,
-                code: Some(code),
-            });
-        }
     }
 
     /// Keeps a stream only to see it end: what else it says has no meaning any more.
@@ -497,6 +502,7 @@ impl Incoming {
             Kind::Untyped(pieces) => pieces.push(data),
             Kind::Control(reader) | Kind::Request(reader) => reader.push(&data),
             Kind::Subgroup { reader, .. } => reader.push(data),
+            Kind::Fetch { reader, .. } => reader.push(data),
             Kind::Discard => return,
         }
         self.held = self.held.saturating_add(len);
@@ -509,12 +515,13 @@ impl Incoming {
             Kind::Untyped(pieces) => pieces.iter().map(Bytes::len).sum(),
             Kind::Control(reader) | Kind::Request(reader) => reader.buffered(),
             Kind::Subgroup { reader, .. } => reader.buffered(),
+            Kind::Fetch { reader, .. } => reader.buffered(),
             Kind::Discard => 0,
         }
     }
 
     /// What was held back has been understood, or is bounded by the reader from here on.
-    fn release(&mut self, held_bytes: &mut usize) {
+    pub(super) fn release(&mut self, held_bytes: &mut usize) {
         *held_bytes = held_bytes.saturating_sub(self.held);
         self.held = 0;
     }

@@ -19,6 +19,8 @@
 
 mod checks;
 mod data;
+mod event;
+mod fetch;
 mod incoming;
 mod request_ids;
 mod requests;
@@ -27,9 +29,9 @@ mod sessions;
 use crate::moqt::draft::Draft;
 use crate::moqt::error::{ProtocolError, PublishDoneCode, RequestCode, SessionCode, StreamCode};
 use crate::moqt::message::{Goaway, Message, RequestError, RequestOk, Setup, SubscribeOk};
-use crate::moqt::name::{RequestId, TrackAlias, TrackName, TrackNamespace};
-use crate::moqt::object::{self, Object, SubgroupHeader};
-use crate::moqt::parameter::{AuthorizationToken, Parameters};
+use crate::moqt::name::{RequestId, TrackAlias, TrackNamespace};
+use crate::moqt::object;
+use crate::moqt::parameter::Parameters;
 use crate::payload::Payload;
 use crate::time::Instant;
 use crate::transport::{
@@ -41,6 +43,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 pub use data::DataStream;
+pub use event::{Accepted, CommandError, Event, Ready, StreamEnd};
 pub use requests::Request;
 pub use sessions::{Config, Sessions};
 
@@ -62,6 +65,10 @@ pub struct Limits {
     pub requests_max: usize,
     /// Request IDs that may be skipped, and REQUEST_UPDATEs that may await their answer.
     pub request_gaps_max: usize,
+    /// Namespaces that the peer may announce on one SUBSCRIBE_NAMESPACE; passing it costs the request.
+    pub namespaces_max: usize,
+    /// Fills of one subscription that are asked for and have not begun; the oldest is forgotten.
+    pub fills_max: usize,
     /// The peer's open streams.
     pub incoming_streams_max: usize,
     /// Bytes of streams held back, for SETUP or for a track alias.
@@ -81,204 +88,14 @@ impl Default for Limits {
             publish_done_timeout: Duration::from_secs(3),
             requests_max: 1024,
             request_gaps_max: 1024,
+            namespaces_max: 65_536,
+            fills_max: 16,
             incoming_streams_max: 2048,
             held_bytes_max: 4 << 20,
             unfinished_bytes_max: 64 << 20,
             object: object::Limits::default(),
         }
     }
-}
-
-/// What the peer said in its SETUP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ready {
-    /// Where the client wants to go, from the WebTransport request or from SETUP. Servers only.
-    pub target: Option<Target>,
-    /// Tokens given for the whole session, by value.
-    pub tokens: Vec<AuthorizationToken>,
-    /// The peer's name and version, if it told.
-    pub implementation: Option<String>,
-    /// Setup Options of odd types that the drafts do not define, ascending.
-    pub private_options: Vec<(u64, Bytes)>,
-}
-
-/// How a data stream of the peer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StreamEnd {
-    /// All objects arrived.
-    Finished,
-    /// Abandoned with this code.
-    Reset(StreamCode),
-}
-
-/// A positive answer to a request of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Accepted {
-    /// To SUBSCRIBE.
-    Subscribe(SubscribeOk),
-    /// To everything else.
-    Request(RequestOk),
-}
-
-/// What happened in the session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The peer's SETUP arrived; requests follow.
-    Ready(Ready),
-    /// The peer asks; answer with `accept`, `accept_subscribe` or `reject`.
-    Request {
-        /// The request's name.
-        request: RequestId,
-        /// One of the messages that begin a request stream.
-        message: Message,
-    },
-    /// The peer agreed to a request of ours.
-    Accepted {
-        /// The request.
-        request: RequestId,
-        /// The answer.
-        accepted: Accepted,
-    },
-    /// The peer refused a request of ours; the request is gone.
-    Rejected {
-        /// The request.
-        request: RequestId,
-        /// Why.
-        error: RequestError,
-    },
-    /// The peer changes a request; answer with `accept_update` or `reject_update`.
-    Update {
-        /// The request.
-        request: RequestId,
-        /// The changes.
-        parameters: Parameters,
-    },
-    /// The peer answered an update of ours.
-    Updated {
-        /// The request.
-        request: RequestId,
-        /// The answer.
-        answer: Result<RequestOk, RequestError>,
-    },
-    /// A namespace that matches a SUBSCRIBE_NAMESPACE of ours is being published.
-    Namespace {
-        /// The SUBSCRIBE_NAMESPACE.
-        request: RequestId,
-        /// What follows the prefix.
-        suffix: TrackNamespace,
-    },
-    /// It is no longer.
-    NamespaceDone {
-        /// The SUBSCRIBE_NAMESPACE.
-        request: RequestId,
-        /// What follows the prefix.
-        suffix: TrackNamespace,
-    },
-    /// A track that matches a SUBSCRIBE_TRACKS of ours is not published to us.
-    PublishSkipped {
-        /// The SUBSCRIBE_TRACKS.
-        request: RequestId,
-        /// What follows the prefix in the track's namespace.
-        suffix: TrackNamespace,
-        /// The track's name.
-        name: TrackName,
-    },
-    /// The publisher ended a subscription of ours, and its data streams are in; the request is gone.
-    PublishDone {
-        /// The subscription.
-        request: RequestId,
-        /// Why.
-        code: PublishDoneCode,
-        /// The publisher's words.
-        reason: String,
-    },
-    /// The peer gave up a request, ours or its own; the request is gone.
-    Cancelled {
-        /// The request.
-        request: RequestId,
-        /// The code, where the peer gave one.
-        code: Option<StreamCode>,
-    },
-    /// The peer is going away.
-    Goaway(Goaway),
-    /// An object of a subscription of ours arrived whole.
-    Object {
-        /// The subscription.
-        request: RequestId,
-        /// The stream it came on.
-        stream: StreamId,
-        /// That stream's header.
-        header: SubgroupHeader,
-        /// The object, its subgroup set.
-        object: Object,
-    },
-    /// A subgroup stream of the peer ended.
-    SubgroupEnded {
-        /// The subscription.
-        request: RequestId,
-        /// The stream.
-        stream: StreamId,
-        /// Its group.
-        group: u64,
-        /// Its subgroup; `None` when no object told.
-        subgroup: Option<u64>,
-        /// How.
-        end: StreamEnd,
-    },
-    /// An object arrived in a datagram.
-    Datagram {
-        /// The subscription.
-        request: RequestId,
-        /// The object, without a subgroup.
-        object: Object,
-    },
-    /// The last notified write on a data stream of ours is with the transport.
-    Writable {
-        /// The subscription it belongs to.
-        request: RequestId,
-        /// The stream.
-        stream: StreamId,
-    },
-    /// The peer wants no more of a data stream of ours; the stream is gone.
-    Stopped {
-        /// The subscription it belongs to.
-        request: RequestId,
-        /// The stream.
-        stream: StreamId,
-        /// The peer's code.
-        code: StreamCode,
-    },
-    /// The session is over.
-    Closed(Closed),
-}
-
-/// A command that cannot be carried out: the owner's fault, or it came too late.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
-    /// The session is closed or not ready.
-    #[error("the session is not ready for requests")]
-    NotReady,
-    /// No such request, or it is over.
-    #[error("no open request {0:?}")]
-    UnknownRequest(RequestId),
-    /// The request is of another kind or in another state than the command needs.
-    #[error("the command does not fit request {0:?}")]
-    WrongRequest(RequestId),
-    /// No such data stream, or it is over.
-    #[error("no open data stream {0:?}")]
-    UnknownStream(StreamId),
-    /// Too many open requests.
-    #[error("{limit} requests are open, the limit")]
-    TooManyRequests {
-        /// The limit.
-        limit: usize,
-    },
-    /// The peer sent GOAWAY.
-    #[error("the peer is going away")]
-    GoingAway,
-    /// The message cannot be written at this draft.
-    #[error(transparent)]
-    Encode(#[from] crate::moqt::error::EncodeError),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -312,6 +129,8 @@ pub struct Session {
     peer_ids: request_ids::RequestIds,
     requests: BTreeMap<RequestId, Request>,
     request_streams: BTreeMap<StreamId, RequestId>,
+    /// Fills that are asked for, by the id that their stream will name.
+    fills: BTreeMap<RequestId, fetch::Fill>,
     /// The peer's aliases of the subscriptions that it publishes to us.
     aliases_in: BTreeMap<TrackAlias, RequestId>,
     /// Aliases of subscriptions that ended lately: their late streams are discarded at once.
@@ -364,6 +183,7 @@ impl Session {
             peer_ids: request_ids::RequestIds::new(peer, limits.request_gaps_max),
             requests: BTreeMap::new(),
             request_streams: BTreeMap::new(),
+            fills: BTreeMap::new(),
             aliases_in: BTreeMap::new(),
             retired_aliases: VecDeque::new(),
             next_alias: 0,
@@ -455,6 +275,7 @@ impl Session {
         self.unfinished_bytes = 0;
         self.requests.clear();
         self.request_streams.clear();
+        self.fills.clear();
         self.outgoing.clear();
         self.out.push_back(Action::Event(Event::Closed(closed)));
     }

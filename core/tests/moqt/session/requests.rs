@@ -2,8 +2,7 @@
 
 use super::*;
 use mainstem_core::moqt::message::{
-    Fetch, FetchTarget, NamespaceDone, PublishNamespace, Redirect, RequestOk, RequestUpdate,
-    SubscribeNamespace,
+    NamespaceDone, PublishNamespace, Redirect, RequestOk, RequestUpdate, SubscribeNamespace,
 };
 use mainstem_core::moqt::property::PropertiesBuilder;
 use mainstem_core::moqt::session::Accepted;
@@ -109,13 +108,6 @@ fn requests_beyond_the_limit_and_for_reserved_names_are_refused() {
     let mut peer = Peer::server(Draft::D22);
     peer.send(bidi(0), &publish_namespace(0, ".session"));
     assert_eq!(peer.refused(bidi(0)), Some(RequestCode::DOES_NOT_EXIST));
-    let fetch = Fetch {
-        request_id: RequestId(2),
-        target: FetchTarget::Track(track("x")),
-        parameters: Parameters::default(),
-    };
-    peer.send(bidi(1), &Message::from(fetch));
-    assert_eq!(peer.refused(bidi(1)), Some(RequestCode::NOT_SUPPORTED));
     assert_eq!(peer.session.requests_len(), 0);
 }
 

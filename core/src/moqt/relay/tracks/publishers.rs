@@ -112,6 +112,7 @@ impl Relay {
                 }
             }
             Accepted::Request(answer) => self.offer_accepted(now, key, &answer.parameters),
+            Accepted::Fetch(_) => {}
         }
     }
 

@@ -3,12 +3,12 @@
 //! | kept | until | bound | beyond it |
 //! |---|---|---|---|
 //! | a stream before SETUP, a subgroup before its alias | they come, or a time-out | `held_bytes_max` | the session closes |
-//! | an object or a message that has begun | it is whole | `unfinished_bytes_max` | a subgroup is stopped; for messages, the session closes |
+//! | an object or a message that has begun | it is whole | `unfinished_bytes_max` | a data stream is stopped; for messages, the session closes |
 //!
 //! Source: draft-ietf-moq-transport-18, Sections 3.3, 11.1 (track alias).
 
 use super::super::{Instant, ProtocolError, Session, SessionCode, StreamCode, StreamEnd, StreamId};
-use super::{Bound, Incoming, Kind};
+use super::{Bound, FetchBinding, Incoming, Kind};
 
 impl Session {
     /// Counts what a stream has begun and not finished. Returns whether there is room for it: a
@@ -31,19 +31,28 @@ impl Session {
         if self.unfinished_bytes <= self.limits.unfinished_bytes_max || unfinished == 0 {
             return Ok(true);
         }
-        let Kind::Subgroup { header, bound, .. } = &incoming.kind else {
-            return Err(ProtocolError::new(
+        let code = StreamCode::EXCESSIVE_LOAD;
+        let end = StreamEnd::Reset(code);
+        match &incoming.kind {
+            Kind::Subgroup { header, bound, .. } => {
+                self.stop(stream, code);
+                if let (Some(header), Some(Bound { request, subgroup })) = (*header, *bound) {
+                    self.subgroup_over(stream, request, header.group, subgroup, end);
+                }
+                Ok(false)
+            }
+            Kind::Fetch { bound, .. } => {
+                self.stop(stream, code);
+                if let Some(FetchBinding { request }) = *bound {
+                    self.fetch_received(stream, request, end);
+                }
+                Ok(false)
+            }
+            _ => Err(ProtocolError::new(
                 SessionCode::INTERNAL_ERROR,
                 "too many bytes of unfinished messages",
-            ));
-        };
-        let code = StreamCode::EXCESSIVE_LOAD;
-        self.stop(stream, code);
-        if let (Some(header), Some(Bound { request, subgroup })) = (*header, *bound) {
-            let end = StreamEnd::Reset(code);
-            self.subgroup_over(stream, request, header.group, subgroup, end);
+            )),
         }
-        Ok(false)
     }
 
     pub(super) fn release_counted(&mut self, incoming: &Incoming) {

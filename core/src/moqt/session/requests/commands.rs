@@ -11,8 +11,8 @@ use super::super::{
 use super::{Phase, Request};
 use crate::moqt::message::RequestKind as Kind;
 use crate::moqt::message::{
-    Namespace, NamespaceDone, Publish, PublishDone, PublishNamespace, RequestUpdate, Subscribe,
-    SubscribeNamespace,
+    Namespace, NamespaceDone, Publish, PublishDone, PublishNamespace, PublishStateNotify,
+    RequestUpdate, Subscribe, SubscribeNamespace,
 };
 use crate::moqt::name::FullTrackName;
 use crate::moqt::property::Properties;
@@ -25,13 +25,16 @@ impl Session {
         track: FullTrackName,
         parameters: Parameters,
     ) -> Result<RequestId, CommandError> {
-        self.ask(Kind::Subscribe, Some(track.clone()), |id| {
+        let asked = parameters.clone();
+        let id = self.ask(Kind::Subscribe, Some(track.clone()), |id| {
             Message::Subscribe(Subscribe {
                 request_id: id,
                 track,
                 parameters,
             })
-        })
+        })?;
+        self.expect_fill(id, id, &asked);
+        Ok(id)
     }
 
     /// Offers a track; its data streams may be opened at once, with the returned alias.
@@ -42,6 +45,8 @@ impl Session {
         properties: Properties,
     ) -> Result<RequestId, CommandError> {
         let track_alias = self.take_alias();
+        let default_priority = properties.default_publisher_priority();
+        let forward = parameters.forward.unwrap_or(true);
         let id = self.ask(Kind::Publish, Some(track.clone()), |id| {
             Message::Publish(Publish {
                 request_id: id,
@@ -53,6 +58,8 @@ impl Session {
         })?;
         if let Some(request) = self.requests.get_mut(&id) {
             request.alias = Some(track_alias);
+            request.default_priority = default_priority;
+            request.forward = forward;
         }
         Ok(id)
     }
@@ -87,12 +94,13 @@ impl Session {
         })
     }
 
-    /// Changes a request of ours, or a subscription that the peer's PUBLISH established.
+    /// Changes a request of ours, or a subscription that the peer's PUBLISH established. Returns the
+    /// update's own id.
     pub fn update(
         &mut self,
         request: RequestId,
         parameters: Parameters,
-    ) -> Result<(), CommandError> {
+    ) -> Result<RequestId, CommandError> {
         let limit = self.limits.request_gaps_max;
         let (stream, updates) = {
             let entry = self.established(request)?;
@@ -101,18 +109,18 @@ impl Session {
         if updates >= limit {
             return Err(CommandError::TooManyRequests { limit });
         }
-        let request_id = self.own_ids.take();
-        self.send(
-            stream,
-            &Message::RequestUpdate(RequestUpdate {
-                request_id,
-                parameters,
-            }),
-        )?;
+        let request_id = RequestId(self.own_ids.next());
+        let update = RequestUpdate {
+            request_id,
+            parameters: parameters.clone(),
+        };
+        self.send(stream, &Message::RequestUpdate(update))?;
+        self.own_ids.take();
         if let Some(entry) = self.requests.get_mut(&request) {
             entry.updates_sent += 1;
         }
-        Ok(())
+        self.expect_fill(request_id, request, &parameters);
+        Ok(request_id)
     }
 
     /// Gives a request up, whoever asked.
@@ -126,7 +134,7 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn ask(
+    pub(in crate::moqt::session) fn ask(
         &mut self,
         kind: Kind,
         track: Option<FullTrackName>,
@@ -174,6 +182,7 @@ impl Session {
     ) -> Result<(), CommandError> {
         let stream = self.pending(request, |kind| kind == Kind::Subscribe)?;
         let track_alias = self.take_alias();
+        let default_priority = properties.default_publisher_priority();
         let answer = SubscribeOk {
             track_alias,
             parameters,
@@ -182,25 +191,55 @@ impl Session {
         self.send(stream, &Message::SubscribeOk(answer))?;
         if let Some(entry) = self.requests.get_mut(&request) {
             entry.alias = Some(track_alias);
+            entry.default_priority = default_priority;
             entry.phase = Phase::Established;
         }
         Ok(())
     }
 
-    /// Agrees to any other request of the peer.
+    /// Agrees to any other request of the peer. A TRACK_STATUS is over with it.
     pub fn accept(&mut self, request: RequestId, answer: RequestOk) -> Result<(), CommandError> {
         let stream = self.pending(request, |kind| {
             !matches!(kind, Kind::Subscribe | Kind::Fetch)
         })?;
+        let forward = answer.parameters.forward;
         self.send(stream, &Message::RequestOk(answer))?;
-        if let Some(entry) = self.requests.get_mut(&request) {
-            entry.phase = Phase::Established;
-            if entry.kind == Kind::TrackStatus {
-                // Nothing follows the answer.
-                return self.finish_request(request);
-            }
+        let Some(entry) = self.requests.get_mut(&request) else {
+            return Ok(());
+        };
+        entry.phase = Phase::Established;
+        if let Some(forward) = forward {
+            entry.forward = forward;
+        }
+        if entry.kind == Kind::TrackStatus {
+            self.finish(request);
         }
         Ok(())
+    }
+
+    /// Tells the subscriber what this end changed of a subscription by itself (20 and later).
+    pub fn notify_state(
+        &mut self,
+        request: RequestId,
+        parameters: Parameters,
+    ) -> Result<(), CommandError> {
+        let entry = self.established(request)?;
+        if !entry.is_publisher() {
+            return Err(CommandError::WrongRequest(request));
+        }
+        let stream = entry.stream;
+        let notify = PublishStateNotify { parameters };
+        self.send(stream, &Message::PublishStateNotify(notify))
+    }
+
+    /// Closes our direction of a request that is over, and forgets it.
+    pub(in crate::moqt::session) fn finish(&mut self, request: RequestId) {
+        let Some(stream) = self.requests.get(&request).map(|entry| entry.stream) else {
+            return;
+        };
+        self.write(stream, bytes::Bytes::new(), true);
+        self.discard_rest(stream);
+        self.forget(request);
     }
 
     /// Refuses a request of the peer.
@@ -305,7 +344,10 @@ impl Session {
         Ok(entry.stream)
     }
 
-    pub(super) fn find(&self, request: RequestId) -> Result<&Request, CommandError> {
+    pub(in crate::moqt::session) fn find(
+        &self,
+        request: RequestId,
+    ) -> Result<&Request, CommandError> {
         self.requests
             .get(&request)
             .ok_or(CommandError::UnknownRequest(request))
@@ -320,7 +362,7 @@ impl Session {
         }
     }
 
-    pub(super) fn pending(
+    pub(in crate::moqt::session) fn pending(
         &self,
         request: RequestId,
         fits: impl FnOnce(Kind) -> bool,
@@ -342,11 +384,20 @@ impl Session {
 
     /// Removes a request and resets what is still being sent for it.
     pub(in crate::moqt::session) fn forget(&mut self, request: RequestId) {
+        let entry = self.requests.remove(&request);
         self.reset_data_streams(request, StreamCode::CANCELLED);
-        let Some(entry) = self.requests.remove(&request) else {
+        let Some(entry) = entry else {
             return;
         };
         self.request_streams.remove(&entry.stream);
+        for fill in &entry.fills {
+            self.fills.remove(fill);
+        }
+        for stream in &entry.fetch_streams {
+            if self.drop_incoming(*stream) {
+                self.stop(*stream, StreamCode::CANCELLED);
+            }
+        }
         if let Some(alias) = entry.alias.filter(|_| entry.is_subscriber())
             && self.aliases_in.get(&alias) == Some(&request)
         {

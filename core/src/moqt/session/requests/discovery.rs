@@ -59,10 +59,8 @@ impl Session {
 
     /// Ends a request of the peer that was answered, gracefully: by the end of our direction.
     pub fn finish_request(&mut self, request: RequestId) -> Result<(), CommandError> {
-        let stream = self.find(request)?.stream;
-        self.write(stream, bytes::Bytes::new(), true);
-        self.discard_rest(stream);
-        self.forget(request);
+        self.find(request)?;
+        self.finish(request);
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
 //! The request table: what is open between the two ends, and how it stands. The commands that ask
-//! and answer are in `commands`, what the peer says on request streams in `peer`.
+//! and answer are in `commands`, what the peer asks in `peer` and what it answers in `answers`.
 //!
 //! | phase | means | left by |
 //! |---|---|---|
@@ -9,14 +9,18 @@
 //!
 //! Source: draft-ietf-moq-transport-18 sections 3.3.2, 5.1, 6, 9.3 to 9.22.
 
+mod answers;
 mod commands;
 mod discovery;
 mod peer;
 
-use super::{Instant, Origin, PublishDoneCode, StreamId, TrackAlias, TrackNamespace};
+use super::fetch::FetchState;
+use super::{Instant, Origin, PublishDoneCode, RequestId, StreamId, TrackAlias, TrackNamespace};
+use crate::moqt::filter::GroupOrder;
 use crate::moqt::message::RequestKind as Kind;
 use crate::moqt::name::FullTrackName;
-use std::collections::BTreeSet;
+use crate::moqt::property::DEFAULT_PRIORITY;
+use std::collections::{BTreeSet, VecDeque};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::moqt::session) enum Phase {
@@ -43,6 +47,18 @@ pub struct Request {
     pub(in crate::moqt::session) streams_opened: u64,
     /// Data streams of the peer that are over.
     pub(in crate::moqt::session) streams_ended: u64,
+    /// Of a FETCH: its range and its stream.
+    pub(in crate::moqt::session) fetch: Option<FetchState>,
+    /// Streams of the peer that answer this FETCH or fill this subscription, still open.
+    pub(in crate::moqt::session) fetch_streams: Vec<StreamId>,
+    /// Ids under which fills of this subscription are expected.
+    pub(in crate::moqt::session) fills: VecDeque<RequestId>,
+    /// GROUP_ORDER, where the subscriber stated one.
+    pub(in crate::moqt::session) group_order: Option<GroupOrder>,
+    /// FORWARD, as last stated by the subscriber.
+    pub(in crate::moqt::session) forward: bool,
+    /// Priority of objects that state none, as the answer's properties told.
+    pub(in crate::moqt::session) default_priority: u8,
     /// Updates of ours that await their answer.
     updates_sent: usize,
     /// Updates of the peer that await ours.
@@ -63,6 +79,12 @@ impl Request {
             alias: None,
             streams_opened: 0,
             streams_ended: 0,
+            fetch: None,
+            fetch_streams: Vec::new(),
+            fills: VecDeque::new(),
+            group_order: None,
+            forward: true,
+            default_priority: DEFAULT_PRIORITY,
             updates_sent: 0,
             updates_received: 0,
             announced: BTreeSet::new(),

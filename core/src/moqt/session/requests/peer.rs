@@ -3,13 +3,22 @@
 //! Faults of the peer close the session with the code that the specification names. Source:
 //! draft-ietf-moq-transport-18 sections 3.3.2, 5.1, 6, 9.3 to 9.22.
 
+use super::super::fetch::FetchState;
 use super::super::{
-    Accepted, Event, Instant, Message, Origin, ProtocolError, RequestCode, RequestId, Session,
-    SessionCode, StreamCode, StreamId, TrackAlias, TrackNamespace, checks, request_error,
+    Event, Instant, Message, Origin, ProtocolError, RequestCode, RequestId, Session, SessionCode,
+    StreamCode, StreamId, TrackAlias, TrackNamespace, checks, request_error,
 };
 use super::{Phase, Request};
-use crate::moqt::message::RequestKind as Kind;
+use crate::moqt::message::{FetchTarget, RequestKind as Kind};
 use crate::moqt::name::FullTrackName;
+
+/// What a request of the peer is about.
+struct Asked {
+    id: RequestId,
+    kind: Kind,
+    track: Option<FullTrackName>,
+    namespace: Option<TrackNamespace>,
+}
 
 /// What the peer says on request streams.
 impl Session {
@@ -34,38 +43,16 @@ impl Session {
         if let Some(parameters) = message.parameters() {
             checks::request_tokens(&parameters.authorization_tokens)?;
         }
-        let (id, kind, track, namespace) = match &message {
-            Message::Subscribe(m) => (
-                m.request_id,
-                Kind::Subscribe,
-                Some(m.track.clone()),
-                &m.track.namespace,
-            ),
-            Message::Publish(m) => (
-                m.request_id,
-                Kind::Publish,
-                Some(m.track.clone()),
-                &m.track.namespace,
-            ),
-            Message::PublishNamespace(m) => {
-                (m.request_id, Kind::PublishNamespace, None, &m.namespace)
-            }
-            Message::SubscribeNamespace(m) => {
-                (m.request_id, Kind::SubscribeNamespace, None, &m.prefix)
-            }
-            Message::SubscribeTracks(m) => (m.request_id, Kind::SubscribeTracks, None, &m.prefix),
-            Message::TrackStatus(m) => (
-                m.request_id,
-                Kind::TrackStatus,
-                Some(m.track.clone()),
-                &m.track.namespace,
-            ),
-            Message::Fetch(m) => return self.take_fetch(stream, m.request_id),
-            _ => {
-                return Err(ProtocolError::violation(
-                    "a request stream begins with a message that is not a request",
-                ));
-            }
+        let Some(Asked {
+            id,
+            kind,
+            track,
+            namespace,
+        }) = self.asked(&message)
+        else {
+            return Err(ProtocolError::violation(
+                "a request stream begins with a message that is not a request",
+            ));
         };
         self.peer_ids.observe(id)?;
         let refusal = if self.requests.len() >= self.limits.requests_max {
@@ -77,30 +64,88 @@ impl Session {
                 RequestCode::DUPLICATE_SUBSCRIPTION,
                 "the track is subscribed to already",
             ))
-        } else if is_reserved(namespace) {
+        } else if namespace.as_ref().is_some_and(is_reserved) {
             Some((RequestCode::DOES_NOT_EXIST, "reserved namespace"))
+        } else if matches!(&message, Message::Publish(m) if m.properties.unsupported_mandatory().is_some())
+        {
+            Some((
+                RequestCode::UNSUPPORTED_EXTENSION,
+                "a mandatory track property is not understood here",
+            ))
+        } else if let Message::Fetch(fetch) = &message {
+            self.fetch_refusal(fetch)
         } else {
             None
         };
         let mut entry = Request::new(stream, kind, track);
+        match &message {
+            Message::Fetch(fetch) => entry.fetch = Some(FetchState::of(fetch)),
+            Message::Subscribe(subscribe) => {
+                entry.forward = subscribe.parameters.forward.unwrap_or(true);
+            }
+            _ => {}
+        }
         if let (Message::Publish(publish), None) = (&message, &refusal) {
             self.bind_alias(publish.track_alias, id, Some(&publish.track))?;
             entry.alias = Some(publish.track_alias);
         }
         self.requests.insert(id, entry);
         self.request_streams.insert(stream, id);
-        match refusal {
-            Some((code, reason)) => {
-                // The request was inserted a line above, so it can be refused.
-                let refused = self.reject(id, request_error(code, reason));
-                debug_assert!(refused.is_ok());
-            }
-            None => self.event(Event::Request {
-                request: id,
-                message,
-            }),
+        if let Some((code, reason)) = refusal {
+            // The request was inserted a line above, so it can be refused.
+            let refused = self.reject(id, request_error(code, reason));
+            debug_assert!(refused.is_ok());
+            return Ok(());
         }
+        if let Message::Subscribe(subscribe) = &message {
+            self.expect_fill(id, id, &subscribe.parameters);
+        }
+        self.event(Event::Request {
+            request: id,
+            message,
+        });
         Ok(())
+    }
+
+    /// What a message asks for, if it is a request.
+    fn asked(&self, message: &Message) -> Option<Asked> {
+        let of_track = |id, kind, track: &FullTrackName| Asked {
+            id,
+            kind,
+            track: Some(track.clone()),
+            namespace: Some(track.namespace.clone()),
+        };
+        let of_namespace = |id, kind, namespace: &TrackNamespace| Asked {
+            id,
+            kind,
+            track: None,
+            namespace: Some(namespace.clone()),
+        };
+        Some(match message {
+            Message::Subscribe(m) => of_track(m.request_id, Kind::Subscribe, &m.track),
+            Message::Publish(m) => of_track(m.request_id, Kind::Publish, &m.track),
+            Message::TrackStatus(m) => of_track(m.request_id, Kind::TrackStatus, &m.track),
+            Message::PublishNamespace(m) => {
+                of_namespace(m.request_id, Kind::PublishNamespace, &m.namespace)
+            }
+            Message::SubscribeNamespace(m) => {
+                of_namespace(m.request_id, Kind::SubscribeNamespace, &m.prefix)
+            }
+            Message::SubscribeTracks(m) => {
+                of_namespace(m.request_id, Kind::SubscribeTracks, &m.prefix)
+            }
+            Message::Fetch(m) => match &m.target {
+                FetchTarget::Track(track) => of_track(m.request_id, Kind::Fetch, track),
+                FetchTarget::RelativeJoin { joining, .. }
+                | FetchTarget::AbsoluteJoin { joining, .. } => Asked {
+                    id: m.request_id,
+                    kind: Kind::Fetch,
+                    track: self.requests.get(joining).and_then(|r| r.track.clone()),
+                    namespace: None,
+                },
+            },
+            _ => return None,
+        })
     }
 
     /// Up to draft 18 a track can be subscribed to once per session and role.
@@ -113,22 +158,6 @@ impl Session {
         self.requests.values().any(|other| {
             other.kind == kind && other.origin() == Origin::Peer && other.track.as_ref() == track
         })
-    }
-
-    /// FETCH is answered like any other request once it is served; the refusal is complete.
-    pub(super) fn take_fetch(
-        &mut self,
-        stream: StreamId,
-        id: RequestId,
-    ) -> Result<(), ProtocolError> {
-        self.peer_ids.observe(id)?;
-        self.requests
-            .insert(id, Request::new(stream, Kind::Fetch, None));
-        self.request_streams.insert(stream, id);
-        let error = request_error(RequestCode::NOT_SUPPORTED, "fetch is not served");
-        let refused = self.reject(id, error);
-        debug_assert!(refused.is_ok());
-        Ok(())
     }
 
     pub(super) fn take_follow_up(
@@ -160,9 +189,14 @@ impl Session {
                 let kind = entry.kind;
                 update.parameters.check_update_of(self.draft, kind)?;
                 checks::request_tokens(&update.parameters.authorization_tokens)?;
+                if let Some(forward) = update.parameters.forward {
+                    entry.forward = forward;
+                }
                 self.peer_ids.observe(update.request_id)?;
+                self.expect_fill(update.request_id, request, &update.parameters);
                 self.event(Event::Update {
                     request,
+                    update: update.request_id,
                     parameters: update.parameters,
                 });
                 Ok(())
@@ -183,110 +217,24 @@ impl Session {
             Message::Goaway(goaway) => {
                 let is_second = std::mem::replace(&mut entry.goaway_received, true);
                 checks::goaway(self.side, is_second, &goaway)?;
-                self.event(Event::Goaway(goaway));
+                self.event(Event::RequestGoaway { request, goaway });
                 Ok(())
             }
-            Message::PublishStateNotify(_) if entry.is_subscriber() => Ok(()),
+            Message::PublishStateNotify(notify)
+                if entry.is_subscriber() && entry.phase == Phase::Established =>
+            {
+                let parameters = notify.parameters;
+                self.event(Event::StateNotified {
+                    request,
+                    parameters,
+                });
+                Ok(())
+            }
             message if entry.origin() == Origin::Local || entry.kind == Kind::Publish => {
                 self.take_answer(request, message)
             }
             _ => Err(unexpected()),
         }
-    }
-
-    pub(super) fn take_answer(
-        &mut self,
-        request: RequestId,
-        message: Message,
-    ) -> Result<(), ProtocolError> {
-        let unexpected = || ProtocolError::violation("answer does not fit its request");
-        let Some(entry) = self.requests.get_mut(&request) else {
-            return Ok(());
-        };
-        let asked_by_us = entry.origin() == Origin::Local;
-        let event = match (message, &entry.phase) {
-            (Message::SubscribeOk(answer), Phase::Pending)
-                if asked_by_us && entry.kind == Kind::Subscribe =>
-            {
-                entry.phase = Phase::Established;
-                entry.alias = Some(answer.track_alias);
-                let track = entry.track.clone();
-                self.bind_alias(answer.track_alias, request, track.as_ref())?;
-                let accepted = Accepted::Subscribe(answer);
-                Event::Accepted { request, accepted }
-            }
-            (Message::RequestOk(answer), Phase::Pending)
-                if asked_by_us && !matches!(entry.kind, Kind::Subscribe | Kind::Fetch) =>
-            {
-                checks::request_ok(self.draft, entry.kind, &answer)?;
-                entry.phase = Phase::Established;
-                if entry.kind == Kind::TrackStatus {
-                    let stream = entry.stream;
-                    self.write(stream, bytes::Bytes::new(), true);
-                    self.discard_rest(stream);
-                    self.forget(request);
-                }
-                let accepted = Accepted::Request(answer);
-                Event::Accepted { request, accepted }
-            }
-            (Message::RequestError(error), Phase::Pending) if asked_by_us => {
-                checks::request_error(self.side, entry.kind, &error)?;
-                let stream = entry.stream;
-                self.write(stream, bytes::Bytes::new(), true);
-                self.discard_rest(stream);
-                self.forget(request);
-                Event::Rejected { request, error }
-            }
-            (Message::RequestOk(answer), Phase::Established) if entry.updates_sent > 0 => {
-                checks::request_ok(self.draft, Kind::Update, &answer)?;
-                entry.updates_sent -= 1;
-                let answer = Ok(answer);
-                Event::Updated { request, answer }
-            }
-            (Message::RequestError(error), Phase::Established) if entry.updates_sent > 0 => {
-                checks::request_error(self.side, entry.kind, &error)?;
-                entry.updates_sent -= 1;
-                let answer = Err(error);
-                Event::Updated { request, answer }
-            }
-            (message, Phase::Established) => return self.take_notice(request, message),
-            _ => return Err(unexpected()),
-        };
-        self.event(event);
-        Ok(())
-    }
-
-    /// What a request about a prefix goes on to be told after its answer.
-    fn take_notice(&mut self, request: RequestId, message: Message) -> Result<(), ProtocolError> {
-        let unexpected = || ProtocolError::violation("answer does not fit its request");
-        let Some(entry) = self.requests.get_mut(&request) else {
-            return Ok(());
-        };
-        let event = match (message, entry.kind) {
-            (Message::Namespace(message), Kind::SubscribeNamespace) => {
-                let suffix = message.suffix;
-                entry.announced.insert(suffix.clone());
-                Event::Namespace { request, suffix }
-            }
-            (Message::NamespaceDone(message), Kind::SubscribeNamespace) => {
-                if !entry.announced.remove(&message.suffix) {
-                    return Err(ProtocolError::violation("NAMESPACE_DONE before NAMESPACE"));
-                }
-                let suffix = message.suffix;
-                Event::NamespaceDone { request, suffix }
-            }
-            (Message::PublishSkipped(message), Kind::SubscribeTracks) => {
-                let (suffix, name) = (message.suffix, message.name);
-                Event::PublishSkipped {
-                    request,
-                    suffix,
-                    name,
-                }
-            }
-            _ => return Err(unexpected()),
-        };
-        self.event(event);
-        Ok(())
     }
 
     /// The peer closed its direction of a request stream.
@@ -305,8 +253,10 @@ impl Session {
         // A FIN after SUBSCRIBE only says that no update will follow; a subscription is given up by
         // STOP_SENDING. The peer that was asked ends the request by its FIN, and so does the one
         // that withdraws a namespace.
+        let is_fetch_answered = entry.kind == Kind::Fetch && entry.is_established();
         let goes_on = finished
             && (matches!(entry.phase, Phase::Ending { .. })
+                || is_fetch_answered
                 || (entry.origin() == Origin::Peer
                     && matches!(
                         entry.kind,
