@@ -8,6 +8,7 @@ use anyhow::Context;
 use mainstem_quic::Certificates;
 use mainstem_quic::rustls::pki_types::pem::PemObject;
 use mainstem_quic::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
@@ -39,6 +40,33 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// The files that were named, or else a development certificate kept in `data_dir`, for this
+    /// machine, the address and the public name.
+    pub(crate) fn of_options(
+        chain: Option<&Path>,
+        key: Option<&Path>,
+        data_dir: &Path,
+        address: SocketAddr,
+        public_host: Option<&str>,
+    ) -> Self {
+        if let (Some(chain), Some(key)) = (chain, key) {
+            return Self::Files {
+                chain: chain.to_owned(),
+                key: key.to_owned(),
+            };
+        }
+        let local = ["localhost", "127.0.0.1", "::1"];
+        let mut names: Vec<String> = local.into_iter().map(str::to_owned).collect();
+        if !address.ip().is_unspecified() && !address.ip().is_loopback() {
+            names.push(address.ip().to_string());
+        }
+        names.extend(public_host.map(str::to_owned));
+        Self::Development {
+            folder: data_dir.join("tls"),
+            names,
+        }
+    }
+
     /// Reads or makes the certificate.
     pub(crate) fn load(&self) -> anyhow::Result<Certificates> {
         let (chain, key) = self.read()?;

@@ -3,6 +3,7 @@
 //! | command | what it does |
 //! |---|---|
 //! | `up` | runs every role in one process |
+//! | `relay` | runs a relay alone |
 //! | `publish` | publishes a file or a pipe |
 //! | `watch` | watches a stream, measures it, writes it to a file |
 //! | `demo` | all of it at once, on a clip that comes along |
@@ -24,8 +25,10 @@ mod connect;
 mod demo;
 mod failure;
 mod interop;
+mod mesh;
 mod moq_test;
 mod publish;
+mod relay;
 mod up;
 mod watch;
 
@@ -43,7 +46,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run every role in one process: control plane, engine and relay
-    Up(up::Arguments),
+    Up(Box<up::Arguments>),
+    /// Run a relay alone, as meshes are made of
+    Relay(Box<relay::Arguments>),
     /// Publish a file, or fragmented MP4 from standard input
     Publish(publish::Arguments),
     /// Watch a stream, measure it, write it to a file
@@ -68,7 +73,8 @@ fn main() -> ExitCode {
     };
     let done = runtime.block_on(async {
         match arguments.command {
-            Command::Up(arguments) => up::run(arguments).await,
+            Command::Up(arguments) => up::run(*arguments).await,
+            Command::Relay(arguments) => relay::run(*arguments).await,
             Command::Publish(arguments) => publish::run(arguments).await,
             Command::Watch(arguments) => watch::run(arguments).await,
             Command::Demo(arguments) => demo::run(arguments).await,
@@ -93,7 +99,7 @@ fn start_log(command: &Command) {
     use std::io::IsTerminal;
     use tracing_subscriber::EnvFilter;
     let level = match command {
-        Command::Up(_) => "info",
+        Command::Up(_) | Command::Relay(_) => "info",
         Command::Publish(_)
         | Command::Watch(_)
         | Command::Demo(_)
@@ -109,5 +115,16 @@ fn start_log(command: &Command) {
         log.json().init();
     } else {
         log.init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
     }
 }

@@ -8,6 +8,7 @@
 
 use crate::certificate::{self, Source};
 use crate::failure::Failure;
+use crate::mesh::{self, End, Ends};
 use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -24,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How long open sessions get to hear a goodbye.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(500);
 /// Bytes of the secret between the roles.
 const SECRET_BYTES: usize = 32;
 
@@ -63,6 +64,9 @@ pub(crate) struct Arguments {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub open_relay: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub mesh: mesh::Arguments,
     /// Print one line of JSON on standard output when serving
     #[arg(long)]
     #[serde(skip)]
@@ -85,6 +89,17 @@ pub(crate) struct Settings {
     tls_key: Option<PathBuf>,
     public_host: Option<String>,
     open_relay: bool,
+    #[serde(deserialize_with = "mesh::list")]
+    upstream: Vec<String>,
+    #[serde(deserialize_with = "mesh::list")]
+    plain_upstream: Vec<String>,
+    #[serde(deserialize_with = "mesh::list")]
+    upstream_cert_sha256: Vec<String>,
+    upstream_insecure: bool,
+    mesh_secret: Option<String>,
+    mesh_secret_file: Option<PathBuf>,
+    drain_to: Option<String>,
+    drain_timeout: Option<u64>,
 }
 
 impl Default for Settings {
@@ -99,6 +114,14 @@ impl Default for Settings {
             tls_key: None,
             public_host: None,
             open_relay: false,
+            upstream: Vec::new(),
+            plain_upstream: Vec::new(),
+            upstream_cert_sha256: Vec::new(),
+            upstream_insecure: false,
+            mesh_secret: None,
+            mesh_secret_file: None,
+            drain_to: None,
+            drain_timeout: None,
         }
     }
 }
@@ -111,7 +134,7 @@ impl Settings {
             anyhow::ensure!(file.is_file(), "no settings file at {}", file.display());
             layers = layers.merge(Toml::file_exact(file));
         }
-        let names = [
+        let mut names = vec![
             "http",
             "moqt",
             "rtmp",
@@ -121,6 +144,7 @@ impl Settings {
             "public_host",
             "open_relay",
         ];
+        names.extend(mesh::NAMES);
         let layers = layers
             .merge(Env::prefixed("MAINSTEM_").only(&names))
             .merge(Serialized::defaults(arguments));
@@ -128,26 +152,26 @@ impl Settings {
     }
 
     fn certificate(&self) -> Source {
-        if let (Some(chain), Some(key)) = (&self.tls_cert, &self.tls_key) {
-            Source::Files {
-                chain: chain.clone(),
-                key: key.clone(),
-            }
-        } else {
-            let mut names = vec![
-                "localhost".to_owned(),
-                "127.0.0.1".to_owned(),
-                "::1".to_owned(),
-            ];
-            if !self.moqt.ip().is_unspecified() && !self.moqt.ip().is_loopback() {
-                names.push(self.moqt.ip().to_string());
-            }
-            names.extend(self.public_host.clone());
-            Source::Development {
-                folder: self.data_dir.join("tls"),
-                names,
-            }
-        }
+        Source::of_options(
+            self.tls_cert.as_deref(),
+            self.tls_key.as_deref(),
+            &self.data_dir,
+            self.moqt,
+            self.public_host.as_deref(),
+        )
+    }
+
+    fn mesh(&self) -> anyhow::Result<mesh::Settings> {
+        mesh::Settings::read(mesh::Arguments {
+            upstream: self.upstream.clone(),
+            plain_upstream: self.plain_upstream.clone(),
+            upstream_cert_sha256: self.upstream_cert_sha256.clone(),
+            upstream_insecure: self.upstream_insecure,
+            mesh_secret: self.mesh_secret.clone(),
+            mesh_secret_file: self.mesh_secret_file.clone(),
+            drain_to: self.drain_to.clone(),
+            drain_timeout: self.drain_timeout,
+        })
     }
 }
 
@@ -177,11 +201,13 @@ pub(crate) struct Roles {
     relay: RelayServer,
     engine: mainstem_engine::Running,
     certificate: tokio::task::JoinHandle<()>,
+    mesh: mesh::Settings,
 }
 
 impl Roles {
     /// Starts all roles.
     pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let mesh = settings.mesh()?;
         let secret = random_secret()?;
         // The control plane comes first and knows the relay only later.
         let figures: Arc<Figures> = Arc::default();
@@ -207,7 +233,11 @@ impl Roles {
             listen: settings.moqt,
             certificates: certificates.clone(),
             access,
-            relay: mainstem_core::moqt::relay::Config::default(),
+            relay: mainstem_core::moqt::relay::Config {
+                mesh: mesh.config(random_bytes()?),
+                ..mainstem_core::moqt::relay::Config::default()
+            },
+            upstreams: mesh.upstreams()?,
             name: certificate::hex(&random_bytes::<8>()?),
             clock_skew: mainstem_relay::CLOCK_SKEW_DEFAULT,
             reset_key: Some(reset_key(&settings.data_dir)?),
@@ -249,7 +279,13 @@ impl Roles {
             relay,
             engine,
             certificate,
+            mesh,
         })
+    }
+
+    /// Sends the relay's clients on, for a shutdown that they are not to notice.
+    async fn drain(&self, ends: &mut Ends) -> anyhow::Result<()> {
+        self.mesh.drain(&self.relay, ends).await
     }
 
     /// Ends all roles, the encoders' side first.
@@ -266,13 +302,16 @@ impl Roles {
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let settings = Settings::read(&arguments)?;
+    let mut ends = Ends::listen()?;
     let roles = Roles::start(&settings).await?;
     if arguments.ready_json {
         println!("{}", serde_json::to_string(&roles.ready)?);
     } else {
         print_welcome(&roles.ready, settings.open_relay);
     }
-    wait_for_end().await?;
+    if ends.next().await? == End::Terminate {
+        roles.drain(&mut ends).await?;
+    }
     tracing::info!("shutting down");
     roles.stop().await;
     Ok(())
@@ -300,15 +339,6 @@ fn print_welcome(ready: &Ready, is_open: bool) {
     }
 }
 
-async fn wait_for_end() -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        done = tokio::signal::ctrl_c() => done?,
-        _ = terminate.recv() => {}
-    }
-    Ok(())
-}
-
 /// Where the figures of `/metrics` come from, once their programs have started.
 #[derive(Default)]
 struct Figures {
@@ -329,7 +359,7 @@ fn metrics_page(figures: Arc<Figures>) -> MetricsPage {
 }
 
 /// An address that this machine can connect to: a wildcard is not one.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -345,7 +375,7 @@ fn shown(settings: &Settings, address: SocketAddr) -> String {
     }
 }
 
-fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
+pub(crate) fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
     let filled = SystemRandom::new().fill(&mut bytes);
     filled.map_err(|_| anyhow::anyhow!("the operating system gives no random bytes"))?;
@@ -353,7 +383,7 @@ fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
 }
 
 /// The key that lets a restarted relay end the connections of the killed one at once.
-fn reset_key(data_dir: &Path) -> anyhow::Result<[u8; 32]> {
+pub(crate) fn reset_key(data_dir: &Path) -> anyhow::Result<[u8; 32]> {
     let path = data_dir.join("reset.key");
     if let Ok(kept) = std::fs::read(&path)
         && let Ok(kept) = kept.try_into()

@@ -96,6 +96,9 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Interval of keep-alive packets; `None` for none.
     pub keep_alive: Option<Duration>,
+    /// Both of these for connections that this host begins: whoever dials wants to know soon that
+    /// the other end is gone. `None` for the same as all others.
+    pub client_liveness: Option<Liveness>,
     /// Unidirectional streams that a peer may have open; at most 1024, because quinn allocates a
     /// slot for each when the connection is made.
     pub peer_uni_streams_max: u32,
@@ -144,6 +147,7 @@ impl Default for Limits {
             close_timeout: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(30),
             keep_alive: Some(Duration::from_secs(10)),
+            client_liveness: None,
             peer_uni_streams_max: 256,
             peer_bidi_streams_max: 128,
             stream_receive_window: 1 << 20,
@@ -162,6 +166,15 @@ impl Default for Limits {
             initial_rtt: Duration::from_millis(100),
         }
     }
+}
+
+/// How soon a silent peer counts as lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Liveness {
+    /// Silence after which a connection is lost.
+    pub idle_timeout: Duration,
+    /// Interval of keep-alive packets.
+    pub keep_alive: Duration,
 }
 
 /// Every random value of QUIC that TLS does not draw.

@@ -29,7 +29,7 @@ const STREAMS_MAX: u32 = 1024;
 /// What stays the same for every connection of a host.
 pub(crate) struct Factory {
     provider: Arc<CryptoProvider>,
-    transport: Arc<TransportConfig>,
+    client_transport: Arc<TransportConfig>,
     first_ids: KeyedCounter,
 }
 
@@ -50,9 +50,20 @@ impl Factory {
             !config.may_fragment,
             None,
         );
+        let client_transport = match config.limits.client_liveness {
+            Some(liveness) => {
+                let limits = Limits {
+                    idle_timeout: liveness.idle_timeout,
+                    keep_alive: Some(liveness.keep_alive),
+                    ..config.limits.clone()
+                };
+                Arc::new(self::transport(&limits, config.congestion))
+            }
+            None => transport,
+        };
         let factory = Self {
             provider,
-            transport,
+            client_transport,
             first_ids: KeyedCounter::new(&config.entropy.connection_id_key, b"first"),
         };
         Ok((factory, endpoint))
@@ -68,7 +79,7 @@ impl Factory {
         let tls = tls::client_config(&self.provider, wall, trust, alpn)?;
         let crypto = QuicClientConfig::try_from(tls).map_err(|_| TlsError::Provider)?;
         let mut client = ClientConfig::new(Arc::new(crypto));
-        client.transport_config(Arc::clone(&self.transport));
+        client.transport_config(Arc::clone(&self.client_transport));
         client.token_store(Arc::new(NoneTokenStore));
         let id = connection_id(&self.first_ids.next(), FIRST_ID_LEN);
         client.initial_dst_cid_provider(Arc::new(move || id));

@@ -26,7 +26,7 @@ mod tls;
 mod url;
 mod wire_id;
 
-pub use config::{Config, Congestion, Entropy, Limits, Server};
+pub use config::{Config, Congestion, Entropy, Limits, Liveness, Server};
 pub use host::{ConnectError, ConnectRequest, Counters, Datagram, Ecn, Host, Refusal, Transmit};
 pub use rustls;
 pub use tls::{Certificates, TlsError, TlsTrust, default_provider, sha256};

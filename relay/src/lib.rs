@@ -14,7 +14,9 @@
 
 pub mod control;
 mod follow;
+pub mod mesh;
 pub mod metrics;
 mod server;
 
+pub use mesh::{Discovery, StaticList, Upstreams};
 pub use server::{Access, CLOCK_SKEW_DEFAULT, Config, MetricsSource, RelayServer, StartError};

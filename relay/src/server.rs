@@ -7,11 +7,15 @@
 //! | changes | a change, or a while without one | keys, rotations, deletions |
 //! | presence | every [`PRESENCE_INTERVAL_SECS`] | tells which inputs are live |
 //! | clock | every second | tells the machine the wall clock |
+//! | discovery | a new set of upstreams | tells the machine |
+//! | dialler | the machine's wish | connects to an upstream |
 
 use crate::control::{ClientError, ControlClient};
 use crate::follow::Follower;
+use crate::mesh::{self, Upstreams};
 use mainstem_core::jwt::KeySet;
 use mainstem_core::moqt::Draft;
+use mainstem_core::moqt::relay::mesh::{News, UpstreamId};
 use mainstem_core::moqt::relay::{self, Event, Metrics, OpId, Policy, Relay};
 use mainstem_core::resolve::{
     PRESENCE_INPUTS_MAX, PRESENCE_INTERVAL_SECS, Presence, ResolveRequest, Secret,
@@ -26,6 +30,11 @@ use tokio::sync::{mpsc, watch};
 
 /// Questions that may wait for the control plane; more are refused by their time-out.
 const QUESTIONS_MAX: usize = 1024;
+
+/// Requests that a peer may have open.
+const PEER_BIDI_STREAMS_MAX: u32 = 1024;
+/// How much longer than asked for a drain may take.
+const DRAIN_SLACK: Duration = Duration::from_secs(2);
 
 /// Who may publish and watch.
 #[derive(Clone, Debug)]
@@ -55,6 +64,8 @@ pub struct Config {
     pub name: String,
     /// Difference between clocks that is forgiven when a token is judged.
     pub clock_skew: Duration,
+    /// The relays that this one takes from, and gives to.
+    pub upstreams: Upstreams,
     /// Keys stateless resets. Kept over restarts, so that the connections of a relay that was
     /// killed end at once instead of timing out; `None` draws a new one.
     pub reset_key: Option<[u8; 32]>,
@@ -90,6 +101,7 @@ pub struct RelayServer {
     clock: Clock,
     tasks: Vec<tokio::task::JoinHandle<()>>,
     is_informed: watch::Receiver<bool>,
+    drained: watch::Receiver<Option<usize>>,
 }
 
 impl RelayServer {
@@ -103,6 +115,9 @@ impl RelayServer {
         if let Some(reset_key) = config.reset_key {
             host.entropy.reset_key = reset_key;
         }
+        host.limits.client_liveness = Some(mesh::LIVENESS);
+        // A relay behind this one has a request open for everything that it is told and takes.
+        host.limits.peer_bidi_streams_max = PEER_BIDI_STREAMS_MAX;
         let skew = config.clock_skew;
         host.server = Some(Server {
             protocols: Draft::ALL
@@ -122,6 +137,13 @@ impl RelayServer {
         let mut machine = Relay::new(config.relay, policy);
         machine.set_clock(clock.now(), clock.unix_time(clock.now()));
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+        let (dials, wishes) = mpsc::channel(mesh::DIALS_MAX);
+        let (told_drained, drained) = watch::channel(None);
+        let outlets = Outlets {
+            questions,
+            dials,
+            drained: told_drained,
+        };
         let shard = Shard::spawn(
             ShardConfig {
                 name: "relay-0".to_owned(),
@@ -130,11 +152,17 @@ impl RelayServer {
                 clock,
             },
             machine,
-            move |event| take_event(event, &questions),
+            move |event| outlets.take(event),
         )?;
         let (informed, is_informed) = watch::channel(matches!(config.access, Access::Open));
         let handle = shard.handle();
-        let mut tasks = vec![tokio::spawn(tell_time(handle.clone(), clock))];
+        let Upstreams { discovery, trust } = config.upstreams;
+        let dialler = mesh::dial(handle.clone(), shard.local_addr(), trust, wishes);
+        let mut tasks = vec![
+            tokio::spawn(tell_time(handle.clone(), clock)),
+            tokio::spawn(dialler),
+            tokio::spawn(mesh::follow_discovery(handle.clone(), discovery)),
+        ];
         if let Access::Control { url, secret } = config.access {
             let control = ControlClient::new(&url, secret)?;
             tasks.push(tokio::spawn(answer_questions(
@@ -151,6 +179,7 @@ impl RelayServer {
             clock,
             tasks,
             is_informed,
+            drained,
         })
     }
 
@@ -178,6 +207,24 @@ impl RelayServer {
         }
     }
 
+    /// Goes away in order: newcomers are refused, everybody is sent to `uri` (empty: to this same
+    /// address) and served until they have moved, for at most `timeout`. Returns how many sessions
+    /// had not moved by then; `None` when the relay has ended before.
+    pub async fn drain(&self, uri: &str, timeout: Duration) -> Option<usize> {
+        let uri = uri.to_owned();
+        let begun = self.shard.handle().call(move |host, now| {
+            host.stop_accepting();
+            host.app_mut().drain(now, &uri, timeout);
+        });
+        begun.ok()?;
+        let mut drained = self.drained.clone();
+        let over = drained.wait_for(Option::is_some);
+        match tokio::time::timeout(timeout + DRAIN_SLACK, over).await {
+            Ok(Ok(late)) => *late,
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+
     /// Closes every session and waits, up to `patience`, until the peers know.
     pub async fn stop(self, reason: &str, patience: Duration) {
         for task in &self.tasks {
@@ -202,30 +249,64 @@ impl MetricsSource {
     }
 }
 
-/// On the shard's thread: must not block.
-fn take_event(event: Event, questions: &mpsc::Sender<(OpId, ResolveRequest)>) {
-    match event {
-        Event::Resolve { op, request } => {
-            if questions.try_send((op, request)).is_err() {
-                tracing::warn!("too many publishers wait for the control plane");
+/// Where the machine's events go. On the shard's thread: nothing here may block.
+struct Outlets {
+    questions: mpsc::Sender<(OpId, ResolveRequest)>,
+    dials: mpsc::Sender<(UpstreamId, String)>,
+    drained: watch::Sender<Option<usize>>,
+}
+
+impl Outlets {
+    fn take(&self, event: Event) {
+        match event {
+            Event::Resolve { op, request } => {
+                if self.questions.try_send((op, request)).is_err() {
+                    tracing::warn!("too many publishers wait for the control plane");
+                }
+            }
+            // The feed of changes brings a new key within milliseconds of its making, and the
+            // machine waits for it; asking for all keys would only be slower.
+            Event::UnknownKey => tracing::debug!("a token names a key that is not known yet"),
+            Event::Denied {
+                session,
+                remote,
+                reason,
+            } => {
+                tracing::info!(session = session.0, %remote, %reason, "session denied");
+            }
+            Event::Malformed {
+                session,
+                remote,
+                reason,
+            } => {
+                tracing::info!(session = session.0, %remote, %reason, "upload refused");
+            }
+            Event::Dial { upstream, url } => {
+                if self.dials.try_send((upstream, url)).is_err() {
+                    tracing::warn!("too many upstreams wait to be connected to");
+                }
+            }
+            Event::Mesh(news) => tell_mesh_news(news),
+            Event::Drained { late } => {
+                self.drained.send_replace(Some(late));
             }
         }
-        // The feed of changes brings a new key within milliseconds of its making, and the machine
-        // waits for it; asking for all keys would only be slower.
-        Event::UnknownKey => tracing::debug!("a token names a key that is not known yet"),
-        Event::Denied {
-            session,
-            remote,
-            reason,
-        } => {
-            tracing::info!(session = session.0, %remote, %reason, "session denied");
+    }
+}
+
+fn tell_mesh_news(news: News) {
+    match news {
+        News::MemberUp { relay, is_upstream } => {
+            tracing::info!(%relay, is_upstream, "a relay of the mesh is there");
         }
-        Event::Malformed {
-            session,
-            remote,
-            reason,
-        } => {
-            tracing::info!(session = session.0, %remote, %reason, "upload refused");
+        News::MemberDown { relay } => tracing::info!(%relay, "a relay of the mesh is gone"),
+        News::PlainUp => tracing::info!("an upstream outside the mesh is there"),
+        News::UpstreamLost { url, reason } => {
+            tracing::warn!(%url, %reason, "not connected to an upstream");
+        }
+        News::UpstreamLeaving { url } => tracing::info!(%url, "an upstream is going away"),
+        News::RouteRefused { relay, reason } => {
+            tracing::warn!(%relay, %reason, "an announcement was refused");
         }
     }
 }
