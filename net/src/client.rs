@@ -110,16 +110,26 @@ where
     /// Begins a session; what becomes of it is the machine's news. Looks the host up each time and
     /// waits for that.
     pub fn connect(&self) -> Result<SessionId, ClientError> {
-        let remote = crate::resolve(&self.url, self.shard.local_addr()).map_err(|source| {
+        self.connect_to(&self.url)
+    }
+
+    /// Where [`Client::connect`] connects to.
+    pub fn url(&self) -> &SessionUrl {
+        &self.url
+    }
+
+    /// Begins a session with another server, which is recognised in the same way.
+    pub fn connect_to(&self, url: &SessionUrl) -> Result<SessionId, ClientError> {
+        let remote = crate::resolve(url, self.shard.local_addr()).map_err(|source| {
             ClientError::Resolve {
-                host: self.url.host.clone(),
+                host: url.host.clone(),
                 source,
             }
         })?;
         let ClientConfig {
             trust, protocols, ..
         } = self.config.clone();
-        let request = ConnectRequest::new(&self.url, remote, protocols, trust);
+        let request = ConnectRequest::new(url, remote, protocols, trust);
         Ok(self
             .shard
             .handle()

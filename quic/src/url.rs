@@ -76,6 +76,25 @@ impl FromStr for SessionUrl {
     }
 }
 
+impl SessionUrl {
+    /// Where a peer's GOAWAY sends a session of this URL. An empty URI means the same place; one
+    /// without a path keeps this path, which says what the session is about. `moqt://` stands for
+    /// both ways to carry a session, so the way stays.
+    pub fn moved_to(&self, uri: &str) -> Result<Self, UrlError> {
+        if uri.is_empty() {
+            return Ok(self.clone());
+        }
+        let mut moved: Self = uri.parse()?;
+        if strip_scheme(uri, "https://").is_none() {
+            moved.carrier = self.carrier;
+        }
+        if moved.target.path == "/" {
+            moved.target.path.clone_from(&self.target.path);
+        }
+        Ok(moved)
+    }
+}
+
 impl std::fmt::Debug for SessionUrl {
     /// Leaves the query out: it may hold a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -124,6 +143,19 @@ fn split_authority(authority: &str) -> Result<(&str, u16), UrlError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_moves_with_its_path_and_its_way() {
+        let old: SessionUrl = "https://a:1/playback/x?tok=t".parse().unwrap();
+        let moved = |uri: &str| old.moved_to(uri).unwrap();
+        assert_eq!(moved(""), old);
+        let elsewhere = moved("moqt://b:2");
+        assert_eq!((elsewhere.host.as_str(), elsewhere.port), ("b", 2));
+        assert_eq!(elsewhere.carrier, Carrier::WebTransport);
+        assert_eq!(elsewhere.target.path, "/playback/x?tok=t");
+        assert_eq!(moved("moqt://b:2/other").target.path, "/other");
+        assert!(old.moved_to("b:2").is_err());
+    }
 
     #[test]
     fn urls_name_carrier_host_port_and_target() {

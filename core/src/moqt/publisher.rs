@@ -35,6 +35,14 @@ pub enum Event {
         /// Why.
         error: RequestError,
     },
+    /// A relay is going away: a session with another one, or with the one that takes its place, is
+    /// to be begun; both are served until the old one ends.
+    Goaway {
+        /// The session.
+        session: SessionId,
+        /// Where to go instead; empty for the same place.
+        uri: String,
+    },
     /// A session is over, or never came about.
     Closed {
         /// The session.
@@ -244,6 +252,10 @@ impl Publisher {
                 }
             }
             SessionEvent::Closed(closed) => self.session_over(session, closed),
+            SessionEvent::Goaway(goaway) => {
+                let uri = goaway.new_session_uri;
+                self.events.push_back(Event::Goaway { session, uri });
+            }
             // A publisher subscribes to nothing.
             SessionEvent::Updated { .. }
             | SessionEvent::Namespace { .. }
@@ -257,8 +269,7 @@ impl Publisher {
             | SessionEvent::FetchGap { .. }
             | SessionEvent::FetchEnded { .. }
             | SessionEvent::StateNotified { .. }
-            | SessionEvent::RequestGoaway { .. }
-            | SessionEvent::Goaway(_) => {}
+            | SessionEvent::RequestGoaway { .. } => {}
         }
     }
 

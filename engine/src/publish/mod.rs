@@ -20,9 +20,9 @@ use mainstem_core::cmaf::{
 use mainstem_core::moqt::{Draft, TrackNamespace, publisher};
 use mainstem_core::packager::{Chunk, PackagedTrack, Source as Origin};
 use mainstem_core::time::MediaTime;
-use mainstem_core::transport::Closed;
+use mainstem_core::transport::{Closed, SessionId};
 use mainstem_net::{CallError, Client, ClientConfig, ClientError, Clock, Handle};
-use mainstem_quic::TlsTrust;
+use mainstem_quic::{SessionUrl, TlsTrust};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -129,8 +129,11 @@ pub fn run(
         // The receiver is gone only when publishing ends.
         let _ = sender.send(event);
     })?;
-    client.connect()?;
+    let session = client.connect()?;
     let mut link = Link {
+        session: Some(session),
+        moving: None,
+        url: client.url().clone(),
         client,
         events,
         retry_at: None,
@@ -164,6 +167,11 @@ pub fn run(
 /// The connection to the relay.
 struct Link {
     client: Client<Broadcaster>,
+    /// The session that counts.
+    session: Option<SessionId>,
+    /// The one that takes its place, while the relay goes away.
+    moving: Option<SessionId>,
+    url: SessionUrl,
     events: Receiver<BroadcastEvent>,
     retry_at: Option<Instant>,
     pause: Duration,
@@ -194,9 +202,37 @@ impl Link {
                 continue;
             };
             match &event {
-                publisher::Event::Announced { .. } => self.pause = RETRY_MIN,
+                publisher::Event::Announced { session } => {
+                    self.pause = RETRY_MIN;
+                    if self.moving == Some(*session) {
+                        self.session = self.moving.take();
+                        tracing::info!("the relay that takes over has the broadcast");
+                    }
+                }
+                publisher::Event::Goaway { session, uri } => {
+                    if self.session == Some(*session) && self.moving.is_none() {
+                        self.move_to(uri);
+                    }
+                }
+                // A relay that does not take over changes nothing while the old one lasts.
+                publisher::Event::Refused { session, .. }
+                | publisher::Event::Closed { session, .. }
+                    if self.moving == Some(*session) && self.session.is_some() =>
+                {
+                    tracing::warn!(reason = %words_of(&event), "the relay is not taken over");
+                    self.moving = None;
+                }
                 publisher::Event::Refused { .. } => return Err(Error::Refused(words_of(&event))),
+                publisher::Event::Closed { session, .. }
+                    if self.session == Some(*session) && self.moving.is_some() =>
+                {
+                    self.session = None;
+                }
+                publisher::Event::Closed { session, .. }
+                    if self.session != Some(*session) && self.moving != Some(*session) => {}
                 publisher::Event::Closed { .. } => {
+                    self.session = None;
+                    self.moving = None;
                     let words = words_of(&event);
                     if words.starts_with("auth_failed") {
                         return Err(Error::Refused(words));
@@ -210,12 +246,31 @@ impl Link {
         if self.retry_at.is_some_and(|at| at <= Instant::now()) {
             self.retry_at = None;
             self.reconnects += 1;
-            if let Err(error) = self.client.connect() {
-                tracing::warn!(%error, "cannot connect");
-                self.retry_at = Some(Instant::now() + self.pause);
+            match self.client.connect_to(&self.url) {
+                Ok(session) => self.session = Some(session),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot connect");
+                    self.retry_at = Some(Instant::now() + self.pause);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Begins a session where the relay says, beside the one that lasts.
+    fn move_to(&mut self, uri: &str) {
+        let begun = self
+            .url
+            .moved_to(uri)
+            .map_err(ClientError::from)
+            .and_then(|url| Ok((self.client.connect_to(&url)?, url)));
+        match begun {
+            Ok((session, url)) => {
+                self.moving = Some(session);
+                self.url = url;
+            }
+            Err(error) => tracing::warn!(%error, "cannot follow the relay"),
+        }
     }
 
     fn finish(self, clock: Clock) -> Result<(), Error> {
@@ -238,6 +293,7 @@ impl Link {
 fn words_of(event: &publisher::Event) -> String {
     match event {
         publisher::Event::Announced { .. } => "announced".to_owned(),
+        publisher::Event::Goaway { .. } => "the relay is going away".to_owned(),
         publisher::Event::Refused { error, .. } => error.reason.clone(),
         publisher::Event::Closed { closed, .. } => match closed {
             Closed::Application { reason, .. } | Closed::Transport { reason } => reason.clone(),

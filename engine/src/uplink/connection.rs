@@ -6,7 +6,7 @@ use mainstem_core::moqt::Draft;
 use mainstem_core::moqt::error::{RequestCode, SessionCode};
 use mainstem_core::moqt::message::RequestError;
 use mainstem_core::moqt::publisher;
-use mainstem_core::transport::{Closed, Origin};
+use mainstem_core::transport::{Closed, Origin, SessionId};
 use mainstem_quic::ConnectRequest;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,8 +48,9 @@ impl Link {
         let mut pause = BACKOFF_FIRST;
         loop {
             let began = Instant::now();
-            let over = match self.connect().await {
-                Ok(()) => self.follow().await,
+            let target = self.target.borrow_and_update().clone();
+            let over = match self.connect(&target).await {
+                Ok(session) => self.follow(session, target).await,
                 Err(reason) => Over::Lost(reason),
             };
             let reason = match over {
@@ -79,8 +80,7 @@ impl Link {
     }
 
     /// Begins a session; what becomes of it are events.
-    async fn connect(&mut self) -> Result<(), String> {
-        let target = self.target.borrow_and_update().clone();
+    async fn connect(&self, target: &Target) -> Result<SessionId, String> {
         let (url, local) = (target.url.clone(), self.inner.local);
         let resolve = tokio::task::spawn_blocking(move || mainstem_net::resolve(&url, local));
         let remote = tokio::time::timeout(RESOLVE_TIMEOUT, resolve)
@@ -98,21 +98,55 @@ impl Link {
             .run(move |host, now| {
                 let session = host.connect(now, request)?;
                 host.app_mut().assign(session, id);
-                Ok::<_, mainstem_quic::ConnectError>(())
+                Ok::<_, mainstem_quic::ConnectError>(session)
             })
             .await;
         match begun {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(session)) => Ok(session),
             Ok(Err(error)) => Err(error.to_string()),
             Err(error) => Err(error.to_string()),
         }
     }
 
-    /// Waits for the end of the session.
-    async fn follow(&mut self) -> Over {
+    /// Waits for the end of the session. When the relay goes away, a session with the one that takes
+    /// over is begun beside it, and counts from the moment that it has the broadcast.
+    async fn follow(&mut self, first: SessionId, mut target: Target) -> Over {
+        let mut current = Some(first);
+        let mut next: Option<SessionId> = None;
         while let Some(event) = self.events.recv().await {
             match event {
-                Event::Session(publisher::Event::Announced { .. }) => {
+                Event::Session(publisher::Event::Goaway { session, uri }) => {
+                    if current != Some(session) || next.is_some() {
+                        continue;
+                    }
+                    match self.connect_elsewhere(&target, &uri).await {
+                        Ok((session, moved)) => {
+                            next = Some(session);
+                            target = moved;
+                        }
+                        Err(reason) => {
+                            tracing::warn!(broadcast = self.id.0, %reason, "cannot follow the relay");
+                        }
+                    }
+                }
+                Event::Session(
+                    publisher::Event::Refused { session, .. }
+                    | publisher::Event::Closed { session, .. },
+                ) if next == Some(session) && current.is_some() => {
+                    tracing::warn!(broadcast = self.id.0, "the relay is not taken over");
+                    next = None;
+                }
+                Event::Session(publisher::Event::Closed { session, .. })
+                    if current == Some(session) && next.is_some() =>
+                {
+                    current = None;
+                }
+                Event::Session(publisher::Event::Closed { session, .. })
+                    if current != Some(session) && next != Some(session) => {}
+                Event::Session(publisher::Event::Announced { session }) => {
+                    if next == Some(session) {
+                        current = next.take();
+                    }
                     tracing::info!(broadcast = self.id.0, "the relay accepted the broadcast");
                     self.status.send_replace(Status::Live);
                 }
@@ -125,6 +159,22 @@ impl Link {
             }
         }
         Over::Drained
+    }
+
+    async fn connect_elsewhere(
+        &self,
+        target: &Target,
+        uri: &str,
+    ) -> Result<(SessionId, Target), String> {
+        let url = target
+            .url
+            .moved_to(uri)
+            .map_err(|error| error.to_string())?;
+        let moved = Target {
+            url,
+            trust: target.trust.clone(),
+        };
+        Ok((self.connect(&moved).await?, moved))
     }
 
     /// Waits before the next attempt; true when the broadcast has finished meanwhile.
