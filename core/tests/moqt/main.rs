@@ -22,6 +22,7 @@ mod net;
 mod objects;
 mod offers;
 mod oracle;
+mod passing;
 mod payload;
 mod relay;
 mod rules;

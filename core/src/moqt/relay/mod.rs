@@ -442,8 +442,9 @@ impl Relay {
             SessionEvent::PublishDone { request, code, .. } => {
                 self.upstream_done(now, (session, request), code);
             }
-            SessionEvent::Cancelled { request, .. } => {
+            SessionEvent::Cancelled { request, code } => {
                 self.announcement_over((session, request));
+                self.end_if_malformed(now, (session, request), code);
                 self.request_over(now, (session, request));
             }
             SessionEvent::Object {

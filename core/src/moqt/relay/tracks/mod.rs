@@ -3,6 +3,7 @@
 //! What viewers and publishers do to a track is in `viewers` and `publishers`; here are the entry
 //! itself and what time does to it.
 
+mod malformed;
 mod offers;
 mod publishers;
 mod viewers;
