@@ -160,6 +160,7 @@ pub(crate) fn refused(peer: &Peer, wanted: RequestId) -> Option<RequestCode> {
 
 #[test]
 fn tracks_below_a_prefix_are_offered_now_and_later() {
+    covers!("MOQT19-5.1-5", "MOQT19-9.5-11");
     for draft in DRAFTS {
         let mut world = World::new();
         let (publisher, viewer) = (world.peer("moqt-22"), world.peer(draft));
@@ -204,6 +205,7 @@ fn own_tracks_and_tracks_already_subscribed_to_are_not_offered() {
 
 #[test]
 fn waiting_subscribe_goes_on_and_no_publish_is_sent_beside_it() {
+    covers!("MOQT19-9.5-12", "MOQT19-9.5-13");
     let mut world = World::new();
     let (publisher, viewer) = (world.peer("moqt-22"), world.peer("moqt-22"));
     world.wish(&viewer, "a", Parameters::default());
@@ -260,6 +262,7 @@ fn offer_carries_what_its_subscribe_tracks_asked_for() {
 
 #[test]
 fn overlapping_prefixes_of_one_session_are_refused_by_kind() {
+    covers!("MOQT19-10.19-3");
     for draft in DRAFTS {
         let mut world = World::new();
         let viewer = world.peer(draft);
@@ -283,6 +286,7 @@ fn overlapping_prefixes_of_one_session_are_refused_by_kind() {
 
 #[test]
 fn cancelled_subscribe_tracks_offers_no_more_and_keeps_what_was_taken() {
+    covers!("MOQT19-6.1-3");
     let mut world = World::new();
     let (publisher, viewer) = (world.peer("moqt-22"), world.peer("moqt-22"));
     let wish = world.wish(&viewer, "a", Parameters::default());
@@ -345,6 +349,7 @@ fn track_without_room_for_a_request_is_skipped_by_name() {
 
 #[test]
 fn track_property_filter_chooses_what_is_offered() {
+    covers!("MOQT19-5.1.3-2");
     for draft in ["moqt-22", "moqt-20"] {
         let mut world = World::new();
         let (publisher, viewer) = (world.peer("moqt-22"), world.peer(draft));
@@ -378,6 +383,7 @@ fn track_property_filter_chooses_what_is_offered() {
 
 #[test]
 fn moved_prefix_offers_what_it_covers_now_and_a_bad_move_ends_the_request() {
+    covers!("MOQT19-10.2.19-1");
     for draft in DRAFTS {
         let mut world = World::new();
         let (publisher, viewer) = (world.peer("moqt-22"), world.peer(draft));

@@ -225,6 +225,7 @@ fn a_malformed_track_costs_its_subscription_and_not_the_session() {
 
 #[test]
 fn unfinished_objects_are_bounded_over_all_streams() {
+    covers!("MOQT19-13.5-2");
     let limits = Limits {
         unfinished_bytes_max: 10_000,
         ..Limits::default()
