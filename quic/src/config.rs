@@ -81,6 +81,9 @@ pub enum Congestion {
 pub struct Limits {
     /// Connections in any state, also handshaking and draining ones; more are refused.
     pub connections_max: usize,
+    /// Connections of one address; more are refused. 0 for no such limit: many viewers may stand
+    /// behind one address.
+    pub connections_per_address_max: usize,
     /// Server handshakes in progress; more initials are dropped, so that clients try again.
     pub handshakes_max: usize,
     /// From this many server handshakes in progress on, clients must prove their address (Retry).
@@ -140,6 +143,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 16_384,
+            connections_per_address_max: 0,
             handshakes_max: 1024,
             handshakes_before_retry: 256,
             accepts_per_second_max: 0,

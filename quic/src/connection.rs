@@ -30,6 +30,7 @@ use mainstem_core::transport::{
 use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{ConnectionError, Event, VarInt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// Refusals kept for the driver to log.
@@ -122,6 +123,8 @@ pub(crate) struct Connection {
     pub(crate) is_paused: bool,
     /// When an unopened session is given up, or last words are.
     pub(crate) deadline: Option<Instant>,
+    /// The address that the host counts it under, wherever it moves.
+    pub(crate) came_from: IpAddr,
     /// The host's entry in its timers.
     pub(crate) timer: Option<Instant>,
     /// Whether the host counts it among its handshakes.
@@ -133,6 +136,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(quic: quinn_proto::Connection, deadline: Option<Instant>) -> Self {
         Self {
+            came_from: quic.remote_address().ip(),
             quic,
             phase: Phase::Handshaking,
             session: None,

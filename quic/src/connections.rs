@@ -8,7 +8,7 @@
 //!
 //! | pressure | answer to a new client |
 //! |---|---|
-//! | `connections_max` reached | refused |
+//! | `connections_max`, or `connections_per_address_max` of its address, reached | refused |
 //! | `handshakes_max` or `accepts_per_second_max` reached | dropped; it tries again |
 //! | `handshakes_before_retry` reached | Retry, unless its address is proven |
 
@@ -16,13 +16,14 @@ use crate::clock::{Epoch, WallClock};
 use crate::config::{Config, Limits};
 use crate::connection::{Connection, Context, Intent, Sessions};
 use crate::endpoint::Factory;
+use crate::figures::Figures;
 use crate::host::{ConnectError, ConnectRequest, Counters, Datagram, Ecn, Refusal, Transmit};
 use crate::tls::{ALPN_H3, TlsError};
 use mainstem_core::time::{Instant, UnixTime};
 use mainstem_core::transport::{Carrier, Input, Output, SessionId};
 use quinn_proto::{ConnectionHandle, DatagramEvent, Endpoint, Incoming};
-use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 type StdInstant = std::time::Instant;
@@ -36,7 +37,11 @@ pub(crate) struct Connections {
     epoch: Epoch,
     wall: WallClock,
     /// By quinn's handle.
-    slots: Vec<Option<Box<Connection>>>,
+    pub(crate) slots: Vec<Option<Box<Connection>>>,
+    /// What the paths of connections did that are over.
+    pub(crate) retired: Figures,
+    /// Connections of each address, when there is a limit to them.
+    by_address: BTreeMap<IpAddr, usize>,
     count: usize,
     handshaking: usize,
     pub(crate) sessions: Sessions,
@@ -71,6 +76,8 @@ impl Connections {
             epoch: Epoch::new(config.epoch),
             wall,
             slots: Vec::new(),
+            retired: Figures::default(),
+            by_address: BTreeMap::new(),
             count: 0,
             handshaking: 0,
             sessions: Sessions::default(),
@@ -358,6 +365,12 @@ impl Connections {
             self.respond(&transmit, buf);
             return;
         }
+        if self.has_too_many(incoming.remote_address().ip()) {
+            self.counters.connections_refused_address += 1;
+            let transmit = self.endpoint.refuse(incoming, &mut buf);
+            self.respond(&transmit, buf);
+            return;
+        }
         let may_wait = self.handshaking >= self.limits.handshakes_max;
         if may_wait || !self.accepts.take(self.now) {
             self.counters.connections_dropped += 1;
@@ -386,6 +399,29 @@ impl Connections {
         }
     }
 
+    fn has_too_many(&self, address: IpAddr) -> bool {
+        let max = self.limits.connections_per_address_max;
+        let count = self.by_address.get(&address.to_canonical());
+        max > 0 && count.is_some_and(|count| *count >= max)
+    }
+
+    /// Counts a connection of an address, or that it is over.
+    fn count_address(&mut self, address: IpAddr, is_over: bool) {
+        if self.limits.connections_per_address_max == 0 {
+            return;
+        }
+        let address = address.to_canonical();
+        let count = self.by_address.entry(address).or_insert(0);
+        *count = if is_over {
+            count.saturating_sub(1)
+        } else {
+            *count + 1
+        };
+        if *count == 0 {
+            self.by_address.remove(&address);
+        }
+    }
+
     fn respond(&mut self, transmit: &quinn_proto::Transmit, mut buf: Vec<u8>) {
         if self.responses.len() < self.limits.responses_max {
             buf.truncate(transmit.size);
@@ -400,6 +436,7 @@ impl Connections {
         }
         let now = self.epoch.to_std(self.now);
         let deadline = now.checked_add(self.limits.open_timeout);
+        self.count_address(quic.remote_address().ip(), false);
         if let Some(slot) = self.slots.get_mut(handle.0) {
             *slot = Some(Box::new(Connection::new(quic, deadline)));
             self.count += 1;
@@ -413,6 +450,8 @@ impl Connections {
         let Some(connection) = self.slots.get_mut(handle).and_then(Option::take) else {
             return;
         };
+        self.retired.add(&connection.quic.stats());
+        self.count_address(connection.came_from, true);
         if connection.is_counted {
             self.handshaking = self.handshaking.saturating_sub(1);
         }

@@ -318,6 +318,8 @@ pub struct Counters {
     pub connections_opened: u64,
     /// Connections refused: the host was full, or the first packet was bad.
     pub connections_refused: u64,
+    /// Connections refused because their address has too many.
+    pub connections_refused_address: u64,
     /// First packets dropped because too many handshakes were in progress.
     pub connections_dropped: u64,
     /// Clients asked to prove their address.

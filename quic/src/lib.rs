@@ -15,6 +15,7 @@ mod config;
 mod connection;
 mod connections;
 mod endpoint;
+mod figures;
 mod host;
 mod http3;
 mod outputs;
@@ -27,6 +28,7 @@ mod url;
 mod wire_id;
 
 pub use config::{Config, Congestion, Entropy, Limits, Liveness, Server};
+pub use figures::{Figures, RTT_BOUNDS_MS};
 pub use host::{ConnectError, ConnectRequest, Counters, Datagram, Ecn, Host, Refusal, Transmit};
 pub use rustls;
 pub use tls::{Certificates, TlsError, TlsTrust, default_provider, sha256};

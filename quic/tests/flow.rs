@@ -310,3 +310,92 @@ fn abandoned_session_ends_here_at_once_and_there_by_silence() {
         assert!(world.hosts[SERVER].is_idle());
     }
 }
+
+#[test]
+fn connections_of_one_address_are_bounded_and_freed() {
+    let limits = Limits {
+        connections_per_address_max: 2,
+        ..Limits::default()
+    };
+    let mut world = World::new(
+        GOOD,
+        [Limits::default(), limits],
+        Probe::new(),
+        Probe::new(),
+    );
+    let (first, _) = world.open(Carrier::Quic);
+    world.open(Carrier::WebTransport);
+    let request = world.request(Carrier::Quic, &["moqt-22"]);
+    let now = world.now;
+    let third = world.hosts[CLIENT].connect(now, request.clone()).unwrap();
+    world.run_for(SOON);
+    assert!(world.hosts[CLIENT].app().closed(third).is_some());
+    assert_eq!(
+        world.hosts[SERVER].counters().connections_refused_address,
+        1
+    );
+    world.act(
+        CLIENT,
+        Output::Close {
+            session: first,
+            code: 0,
+            reason: String::new(),
+        },
+    );
+    world.run_for(Duration::from_secs(30));
+    world.open(Carrier::Quic);
+    assert_eq!(world.hosts[SERVER].counters().sessions_open, 2);
+    let figures = world.hosts[SERVER].figures();
+    assert!(figures.packets_sent > 0);
+    assert_eq!(figures.rtt.iter().sum::<u64>(), 2, "{figures:?}");
+}
+
+#[test]
+fn payload_that_a_stalled_peer_pins_is_let_go_of_by_a_reset() {
+    for carrier in CARRIERS {
+        let server = Limits {
+            receive_window: 32 << 10,
+            ..Limits::default()
+        };
+        let mut world = World::new(
+            GOOD,
+            [Limits::default(), server],
+            Probe::new(),
+            Probe::new(),
+        );
+        let (client, at_server) = world.open(carrier);
+        let now = world.now;
+        world.hosts[SERVER].pause(now, at_server, true);
+        let payload = Bytes::from(vec![7; 4 << 20]);
+        world.act(CLIENT, open(client, local(UNI, 0)));
+        world.act(
+            CLIENT,
+            Output::Write {
+                session: client,
+                stream: local(UNI, 0),
+                head: Bytes::new(),
+                body: Payload::from(payload.clone()),
+                fin: true,
+                notify: true,
+            },
+        );
+        world.run_for(SOON);
+        assert!(!payload.is_unique(), "the peer took a window of it only");
+        assert!(world.hosts[CLIENT].figures().unsent_bytes > 1 << 20);
+        world.act(
+            CLIENT,
+            Output::Reset {
+                session: client,
+                stream: local(UNI, 0),
+                code: 2,
+            },
+        );
+        world.run_for(SOON);
+        assert_eq!(world.hosts[CLIENT].figures().unsent_bytes, 0);
+        world.act(CLIENT, open(client, local(UNI, 1)));
+        assert!(
+            payload.is_unique(),
+            "{carrier:?}: nothing holds it any more"
+        );
+    }
+}

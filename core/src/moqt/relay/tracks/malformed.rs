@@ -19,7 +19,7 @@ impl Relay {
         if code != Some(StreamCode::MALFORMED_TRACK) {
             return;
         }
-        let Some(id) = self.detach(key) else {
+        let Some(id) = self.detach(now, key) else {
             return;
         };
         self.lose_upload(now, key);
@@ -29,7 +29,7 @@ impl Relay {
             .map(|entry| entry.upstreams.keys().copied().collect())
             .unwrap_or_default();
         for other in others {
-            self.detach(other);
+            self.detach(now, other);
             self.lose_upload(now, other);
             if let Some(session) = self.sessions.session_mut(other.0) {
                 // It may be over already.
