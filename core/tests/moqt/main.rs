@@ -30,4 +30,5 @@ mod sdk;
 mod session;
 mod tokens;
 mod upload;
+mod visible;
 mod wire;

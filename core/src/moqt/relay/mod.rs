@@ -31,15 +31,17 @@ pub mod sdk;
 mod tracks;
 mod unknown_key;
 mod updates;
+mod visibility;
 
 use crate::moqt::error::SessionCode;
 use crate::moqt::message::Subscribe;
 use crate::moqt::name::{FullTrackName, RequestId, TrackNamespace};
-use crate::moqt::session::{self, Event as SessionEvent, Sessions};
+use crate::moqt::session::{self, Event as SessionEvent, Record, Sessions};
+use crate::moqt::track::delays::Delays;
 use crate::moqt::track::{self, SubscriberKey};
 use crate::resolve::{Refusal, ResolveReply, ResolveRequest};
 use crate::time::{Instant, UnixTime};
-use crate::transport::{Action, App, Input, SessionId};
+use crate::transport::{Action, App, Carrier, Closed, Input, SessionId};
 use access::Grant;
 use budget::Ages;
 use prefixes::Prefixes;
@@ -49,6 +51,7 @@ use std::time::Duration;
 use tracks::{Entry, Offers};
 
 pub use access::Policy;
+pub use visibility::SessionSummary;
 
 /// Bounds and habits of a relay.
 #[derive(Clone, Debug)]
@@ -139,6 +142,26 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A session began: for the log.
+    Opened {
+        /// What is known about it.
+        summary: Box<SessionSummary>,
+    },
+    /// A session is over: for the log.
+    Closed {
+        /// What is known about it.
+        summary: Box<SessionSummary>,
+        /// Why.
+        closed: Closed,
+    },
+    /// An entry of a session's event log, which was asked for by [`Relay::log_all`] or
+    /// [`Relay::log_session`]. Holds no secret.
+    Logged {
+        /// The session.
+        session: SessionId,
+        /// The entry.
+        record: Box<Record>,
+    },
     /// A publisher's request was ended because of what it sent: for the log.
     Malformed {
         /// The session, which goes on.
@@ -191,8 +214,14 @@ pub struct Metrics {
     pub objects_sent: u64,
     /// Payload bytes of those.
     pub bytes_sent: u64,
-    /// Groups that slow viewers lost.
+    /// Groups that slow viewers lost because they were too late.
     pub groups_dropped: u64,
+    /// Groups that viewers lost because they left the cache.
+    pub groups_cut: u64,
+    /// How long objects waited for the transport of each viewer.
+    pub delays: Delays,
+    /// Publishers' requests that were ended because of what they sent.
+    pub requests_malformed: u64,
     /// Groups that left the cache.
     pub groups_evicted: u64,
     /// Groups that may be evicted.
@@ -207,6 +236,9 @@ pub struct Metrics {
 #[derive(Debug)]
 struct Peer {
     remote: SocketAddr,
+    protocol: String,
+    carrier: Carrier,
+    opened: Instant,
     grant: Grant,
     /// When the session ends by its credential.
     expires: Option<UnixTime>,
@@ -382,6 +414,8 @@ impl Relay {
             metrics.objects_sent += counters.objects_sent;
             metrics.bytes_sent += counters.bytes_sent;
             metrics.groups_dropped += counters.groups_dropped;
+            metrics.groups_cut += counters.groups_cut;
+            metrics.delays.merge(&counters.delays);
         }
         Metrics {
             sessions: self.sessions.len(),
@@ -506,6 +540,9 @@ impl App for Relay {
         if let Input::Opened { session, opened } = &input {
             let peer = Peer {
                 remote: opened.remote,
+                protocol: opened.protocol.clone(),
+                carrier: opened.carrier,
+                opened: now,
                 grant: Grant::Tokens { tokens: Vec::new() },
                 expires: None,
                 kids: BTreeSet::new(),
@@ -514,6 +551,9 @@ impl App for Relay {
             };
             self.peers.insert(*session, peer);
             self.prepare_mesh(*session, opened);
+            self.tell_opened(now, *session);
+        } else if let Input::Closed { session, closed } = &input {
+            self.tell_closed(now, *session, closed);
         }
         self.sessions.handle(now, input);
         self.process(now);
@@ -536,7 +576,8 @@ impl App for Relay {
         if let Some(output) = self.sessions.poll_output() {
             return Some(Action::Transport(output));
         }
-        self.events.pop_front().map(Action::Event)
+        let event = self.events.pop_front().or_else(|| self.next_record());
+        event.map(Action::Event)
     }
 
     fn next_timeout(&self) -> Option<Instant> {

@@ -56,16 +56,18 @@ impl Session {
         };
         entry.streams_opened += 1;
         let mut head = BytesMut::with_capacity(32);
-        SubgroupHeader {
+        let header = SubgroupHeader {
             track_alias,
             ..header
-        }
-        .encode(&mut head);
+        };
+        header.encode(&mut head);
         let framing = Framing::Subgroup {
             has_properties: header.has_properties,
             previous: None,
         };
-        Ok(self.open_data_stream(request, head, framing, priority))
+        let stream = self.open_data_stream(request, head, framing, priority);
+        self.note_subgroup(stream, &header);
+        Ok(stream)
     }
 
     pub(super) fn open_data_stream(
@@ -118,6 +120,7 @@ impl Session {
             .unwrap_or_else(|| BytesMut::with_capacity(24));
         object::encode_subgroup_object(object, *previous, *has_properties, &mut head);
         *previous = Some(object.object);
+        self.note_object_sent(stream, object);
         self.write_data(stream, head.freeze(), object.payload.clone(), fin, notify);
         Ok(())
     }

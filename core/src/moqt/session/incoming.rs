@@ -285,6 +285,11 @@ impl Session {
         now: Instant,
         message: Message,
     ) -> Result<(), ProtocolError> {
+        self.note_message(
+            Origin::Peer,
+            self.control_in.unwrap_or(self.control_out),
+            &message,
+        );
         match (message, self.state) {
             (Message::Setup(setup), State::Setup { .. }) => self.take_setup(now, setup),
             (Message::Goaway(goaway), State::Ready) => {

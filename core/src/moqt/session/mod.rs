@@ -22,9 +22,12 @@ mod data;
 mod event;
 mod fetch;
 mod incoming;
+pub mod record;
 mod request_ids;
 mod requests;
 mod sessions;
+pub mod tally;
+mod watch;
 
 use crate::moqt::draft::Draft;
 use crate::moqt::error::{ProtocolError, PublishDoneCode, RequestCode, SessionCode, StreamCode};
@@ -44,8 +47,10 @@ use std::time::Duration;
 
 pub use data::DataStream;
 pub use event::{Accepted, CommandError, Event, Ready, StreamEnd};
+pub use record::Record;
 pub use requests::Request;
 pub use sessions::{Config, Sessions};
+pub use tally::Tally;
 
 /// Priority of control streams: before everything else.
 pub const CONTROL_PRIORITY: i32 = i32::MAX;
@@ -141,6 +146,7 @@ pub struct Session {
     next_uni: u64,
     next_bidi: u64,
 
+    watch: watch::Watch,
     out: VecDeque<Action<Event>>,
 }
 
@@ -190,6 +196,7 @@ impl Session {
             outgoing: BTreeMap::new(),
             next_uni: 1,
             next_bidi: 0,
+            watch: watch::Watch::default(),
             out: VecDeque::new(),
         };
         session.transport(Output::Open {
@@ -373,6 +380,7 @@ impl Session {
     fn send(&mut self, stream: StreamId, message: &Message) -> Result<(), CommandError> {
         let mut head = BytesMut::new();
         message.encode(self.draft, &mut head)?;
+        self.note_message(Origin::Local, stream, message);
         self.write(stream, head.freeze(), false);
         Ok(())
     }

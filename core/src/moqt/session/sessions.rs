@@ -7,12 +7,16 @@
 //! Only sessions that something happened to are looked at; the deadline of the others stands in an
 //! ordered set. Source: ARCHITECTURE, "the one shape of a machine".
 
-use super::{Event, Limits, Session, Setup};
+use super::record::Record;
+use super::{Event, Limits, Session, Setup, Tally};
 use crate::moqt::draft::Draft;
 use crate::moqt::error::SessionCode;
 use crate::time::Instant;
 use crate::transport::{Action, Carrier, Input, Opened, Output, SessionId, Side};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Records of event logs that may wait for the owner; what comes beyond them is not kept.
+const RECORDS_MAX: usize = 65_536;
 
 /// What this end tells each peer, and what it allows it.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +44,12 @@ pub struct Sessions {
     deadline_of: BTreeMap<SessionId, Instant>,
     outputs: VecDeque<Output>,
     events: VecDeque<(SessionId, Event)>,
+    now: Instant,
+    tally: Tally,
+    /// Whether sessions that open from now on keep an event log.
+    logs_all: bool,
+    /// What the event logs hold, with the session; bounded by the sessions' own bounds per turn.
+    records: VecDeque<(SessionId, Record)>,
 }
 
 impl Sessions {
@@ -54,6 +64,10 @@ impl Sessions {
             deadline_of: BTreeMap::new(),
             outputs: VecDeque::new(),
             events: VecDeque::new(),
+            now: Instant::ZERO,
+            tally: Tally::default(),
+            logs_all: false,
+            records: VecDeque::new(),
         }
     }
 
@@ -80,7 +94,34 @@ impl Sessions {
     /// A session, to command.
     pub fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.touched.insert(id);
-        self.by_id.get_mut(&id)
+        let session = self.by_id.get_mut(&id)?;
+        session.watch.now = self.now;
+        Some(session)
+    }
+
+    /// What the sessions have done so far.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Switches the event log of all sessions on or off, those that open later included.
+    pub fn log_all(&mut self, is_on: bool) {
+        self.logs_all = is_on;
+        for session in self.by_id.values_mut() {
+            session.watch.log(is_on);
+        }
+    }
+
+    /// Switches one session's event log on or off; false when there is no such session. A log that
+    /// begins late does not tell of what was before.
+    pub fn log(&mut self, id: SessionId, is_on: bool) -> bool {
+        let session = self.session_mut(id);
+        session.map(|session| session.watch.log(is_on)).is_some()
+    }
+
+    /// The next record of an event log.
+    pub fn poll_record(&mut self) -> Option<(SessionId, Record)> {
+        self.records.pop_front()
     }
 
     /// Tells what the SETUP of a session shall hold beyond what all say; before it opens.
@@ -97,6 +138,8 @@ impl Sessions {
 
     /// What the world did.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        self.now = now;
+        self.tally.input(&input);
         match input {
             Input::Opened { session, opened } => self.open(now, session, &opened),
             Input::Stream {
@@ -105,6 +148,7 @@ impl Sessions {
                 event,
             } => {
                 if let Some(session) = self.session_mut(session) {
+                    session.note_stream_event(stream, &event);
                     session.handle_stream(now, stream, event);
                 }
             }
@@ -149,7 +193,14 @@ impl Sessions {
             setup.path = Some(target.path.clone());
             setup.authority = Some(target.authority.clone());
         }
-        let session = Session::new(now, id, draft, opened, setup, self.config.limits);
+        self.tally.open(draft, opened);
+        let said = self.logs_all.then(|| setup.clone());
+        let mut session = Session::new(now, id, draft, opened, setup, self.config.limits);
+        session.watch.now = now;
+        if let Some(setup) = said {
+            session.watch.log(true);
+            session.note_opened(setup);
+        }
         self.by_id.insert(id, session);
         self.touched.insert(id);
         if self.by_id.len() > self.config.sessions_max {
@@ -159,6 +210,7 @@ impl Sessions {
 
     /// The deadline that `next_timeout` named has come.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
         while let Some((deadline, id)) = self.deadlines.first().copied() {
             if deadline > now {
                 break;
@@ -197,12 +249,28 @@ impl Sessions {
             let mut is_over = false;
             while let Some(action) = session.poll() {
                 match action {
-                    Action::Transport(output) => self.outputs.push_back(output),
+                    Action::Transport(output) => {
+                        self.tally.output(&output);
+                        session.note_output(&output);
+                        self.outputs.push_back(output);
+                    }
                     Action::Event(event) => {
-                        is_over |= matches!(event, Event::Closed(_));
+                        session.note_event(&event);
+                        if let Event::Closed(closed) = &event {
+                            is_over = true;
+                            self.tally.close(session.draft, session.carrier, closed);
+                        }
                         self.events.push_back((id, event));
                     }
                 }
+            }
+            for note in session.watch.notes.drain(..) {
+                self.tally.message(&note);
+            }
+            if session.watch.is_logging() {
+                let room = RECORDS_MAX.saturating_sub(self.records.len());
+                let records = session.watch.take_records().into_iter().take(room);
+                self.records.extend(records.map(|record| (id, record)));
             }
             let deadline = session.next_timeout().filter(|_| !is_over);
             if is_over {

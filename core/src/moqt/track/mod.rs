@@ -21,6 +21,7 @@
 //! 10.4.3 (closing subgroup streams).
 
 pub mod cache;
+pub mod delays;
 mod subscription;
 
 use crate::moqt::error::PublishDoneCode;
@@ -33,6 +34,7 @@ use crate::moqt::session::Sessions;
 use crate::time::Instant;
 use crate::transport::{SessionId, StreamId};
 use cache::{Cache, End, Inserted, SubgroupInfo};
+use delays::Delays;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use subscription::Subscription;
@@ -82,8 +84,12 @@ pub struct Counters {
     pub objects_sent: u64,
     /// Payload bytes of those.
     pub bytes_sent: u64,
-    /// Groups that a slow subscriber lost.
+    /// Groups that a slow subscriber lost because they were too late.
     pub groups_dropped: u64,
+    /// Groups that a subscriber lost because they left the cache.
+    pub groups_cut: u64,
+    /// How long objects waited for the transport.
+    pub delays: Delays,
 }
 
 /// One track. See the module's description.
@@ -303,9 +309,10 @@ impl Track {
         let Some(subscription) = self.subscriptions.get_mut(&key) else {
             return;
         };
-        let Some((group, subgroup)) = subscription.written(sessions, key, stream) else {
+        let Some(((group, subgroup), since)) = subscription.written(sessions, key, stream) else {
             return;
         };
+        self.counters.delays.add(now.saturating_since(since));
         self.serve(now, sessions, key, group, subgroup);
     }
 
@@ -438,7 +445,7 @@ impl Track {
 
     fn drop_group(&mut self, sessions: &mut Sessions, group: u64) {
         for (key, subscription) in &mut self.subscriptions {
-            self.counters.groups_dropped += subscription.drop_group(sessions, *key, group);
+            self.counters.groups_cut += subscription.drop_group(sessions, *key, group);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::moqt::error::{PublishDoneCode, StreamCode};
 use crate::moqt::filter::{GroupOrder, LocationRange};
 use crate::moqt::name::{Location, TrackAlias};
 use crate::moqt::object::{SubgroupHeader, SubgroupId};
-use crate::moqt::session::Sessions;
+use crate::moqt::session::{Session, Sessions};
 use crate::time::Instant;
 use crate::transport::StreamId;
 use std::collections::BTreeMap;
@@ -38,9 +38,35 @@ struct Cursor {
     /// Index of the next object in the cached subgroup.
     next: usize,
     waiting: bool,
+    /// Since when the write that waits could have been sent.
+    since: Instant,
+    /// Since when objects are here that wait for that write.
+    behind: Option<Instant>,
     /// The end of the stream went with the last write.
     fin_sent: bool,
     is_over: bool,
+}
+
+impl Cursor {
+    /// Everything was sent: ends the stream as the subgroup ended.
+    fn settle(&mut self, session: &mut Session, end: End) {
+        let Some(stream) = self.stream else {
+            return;
+        };
+        match end {
+            End::Open => {}
+            End::Finished => {
+                // The stream may be gone; then it has ended already.
+                let _ = session.finish_stream(stream);
+                self.stream = None;
+                self.is_over = true;
+            }
+            End::Abandoned => {
+                session.reset_stream(stream, StreamCode::CANCELLED);
+                self.stream = None;
+            }
+        }
+    }
 }
 
 /// What one call has handed to the transport.
@@ -105,8 +131,10 @@ impl Subscription {
             ..Cursor::default()
         });
         if cursor.is_over || cursor.waiting {
+            cursor.behind.get_or_insert(now);
             return sent;
         }
+        cursor.since = cursor.behind.take().unwrap_or(now);
         let (session, request) = key;
         let Some(session) = sessions.session_mut(session) else {
             return sent;
@@ -143,34 +171,24 @@ impl Subscription {
             sent.bytes += size as u64;
             if notify {
                 cursor.waiting = true;
+                if !is_last {
+                    cursor.behind = Some(cursor.since);
+                }
                 return sent;
             }
         }
-        if let Some(stream) = cursor.stream {
-            match cached.end {
-                End::Open => {}
-                End::Finished => {
-                    // The stream may be gone; then it has ended already.
-                    let _ = session.finish_stream(stream);
-                    cursor.stream = None;
-                    cursor.is_over = true;
-                }
-                End::Abandoned => {
-                    session.reset_stream(stream, StreamCode::CANCELLED);
-                    cursor.stream = None;
-                }
-            }
-        }
+        cursor.settle(session, cached.end);
         sent
     }
 
-    /// The transport took a stream's last write. Returns which subgroup may go on.
+    /// The transport took a stream's last write. Returns which subgroup may go on, and since when that
+    /// write could have been sent.
     pub(super) fn written(
         &mut self,
         sessions: &mut Sessions,
         key: SubscriberKey,
         stream: StreamId,
-    ) -> Option<(u64, u64)> {
+    ) -> Option<((u64, u64), Instant)> {
         let (place, cursor) = self
             .cursors
             .iter_mut()
@@ -183,7 +201,7 @@ impl Subscription {
                 session.release_stream(stream);
             }
         }
-        Some(*place)
+        Some((*place, cursor.since))
     }
 
     /// The subscriber stopped a stream: it wants no more of this subgroup.

@@ -223,5 +223,7 @@ impl Relay {
         self.metrics.objects_sent += counters.objects_sent;
         self.metrics.bytes_sent += counters.bytes_sent;
         self.metrics.groups_dropped += counters.groups_dropped;
+        self.metrics.groups_cut += counters.groups_cut;
+        self.metrics.delays.merge(&counters.delays);
     }
 }

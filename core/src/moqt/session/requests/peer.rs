@@ -28,6 +28,7 @@ impl Session {
         stream: StreamId,
         message: Message,
     ) -> Result<(), ProtocolError> {
+        self.note_message(Origin::Peer, stream, &message);
         match self.request_streams.get(&stream).copied() {
             Some(request) => self.take_follow_up(now, request, message),
             None if stream.origin() == Origin::Peer => self.take_first(stream, message),
