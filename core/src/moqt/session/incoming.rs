@@ -110,7 +110,10 @@ impl Session {
                 }
                 Ok(())
             }
-            StreamEvent::Stopped(code) => self.take_stop(stream, StreamCode(code)),
+            StreamEvent::Stopped(code) => {
+                self.take_stop(now, stream, StreamCode(code));
+                Ok(())
+            }
         }
     }
 
@@ -150,9 +153,13 @@ impl Session {
         self.advance(now, stream)
     }
 
-    fn take_stop(&mut self, stream: StreamId, code: StreamCode) -> Result<(), ProtocolError> {
+    fn take_stop(&mut self, now: Instant, stream: StreamId, code: StreamCode) {
         if stream == self.control_out {
-            return Err(ProtocolError::violation("control stream stopped"));
+            // A violation, but one that overtakes what the peer sent before it: a publisher that ends
+            // its tracks and goes is heard out.
+            let deadline = now + self.limits.publish_done_timeout;
+            self.control_stopped.get_or_insert(deadline);
+            return;
         }
         if let Some(data) = self.outgoing.remove(&stream) {
             self.event(Event::Stopped {
@@ -163,7 +170,6 @@ impl Session {
         } else {
             self.request_stream_stopped(stream, code);
         }
-        Ok(())
     }
 
     /// Understands as much of a stream as can be understood now.

@@ -123,6 +123,8 @@ pub struct Session {
     target: Option<Target>,
     control_out: StreamId,
     control_in: Option<StreamId>,
+    /// The peer reads our control stream no more; when the session ends for that.
+    control_stopped: Option<Instant>,
     goaway_received: bool,
     goaway_sent: bool,
 
@@ -180,6 +182,7 @@ impl Session {
             target: opened.target.clone(),
             control_out,
             control_in: None,
+            control_stopped: None,
             goaway_received: false,
             goaway_sent: false,
             incoming: BTreeMap::new(),
@@ -296,6 +299,9 @@ impl Session {
                     "no SETUP within the time-out",
                 );
             }
+            State::Ready if self.control_stopped.is_some_and(|at| at <= now) => {
+                self.close(SessionCode::PROTOCOL_VIOLATION, "control stream stopped");
+            }
             State::Ready => {
                 self.expire_held_streams(now);
                 self.expire_ending_requests(now);
@@ -319,7 +325,10 @@ impl Session {
                     .values()
                     .filter_map(Request::ending_deadline)
                     .min();
-                held.into_iter().chain(ending).min()
+                held.into_iter()
+                    .chain(ending)
+                    .chain(self.control_stopped)
+                    .min()
             }
             State::Closed => None,
         }

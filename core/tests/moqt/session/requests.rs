@@ -292,6 +292,8 @@ fn a_publisher_that_ends_our_subscription_by_its_stream_ends_it() {
     reset.reset(own(0));
     let mut stopped = asked();
     stopped.stop(own(0));
+    assert_eq!(stopped.cancelled(), [], "it says so by what it sends");
+    stopped.reset(own(0));
     for peer in [finished, reset, stopped] {
         assert_eq!(peer.cancelled(), [RequestId(0)]);
         assert_eq!((peer.session.requests_len(), peer.code()), (0, None));

@@ -151,6 +151,22 @@ fn publish_done_waits_for_its_streams() {
 }
 
 #[test]
+fn a_publisher_that_reads_no_more_still_ends_its_track_itself() {
+    for draft in Draft::ALL {
+        let mut peer = subscriber(draft, Limits::default(), true);
+        peer.data(uni(1), subgroup(1, 0, b"one"));
+        peer.finish(uni(1));
+        // STOP_SENDING may overtake what was sent before it.
+        peer.stop(own(0));
+        assert_eq!(peer.session.requests_len(), 1, "{draft}");
+        peer.send(own(0), &done(Some(1)));
+        peer.finish(own(0));
+        assert!(is_done(&peer), "{draft}");
+        assert_eq!((peer.session.requests_len(), peer.code()), (0, None));
+    }
+}
+
+#[test]
 fn publish_done_waits_no_longer_than_allowed() {
     covers!("MOQT19-10.11-7");
     for count in [Some(1), None] {

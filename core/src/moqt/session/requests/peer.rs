@@ -284,6 +284,17 @@ impl Session {
         let Some(request) = self.request_streams.get(&stream).copied() else {
             return;
         };
+        // A publisher ends its subscription by what it sends, PUBLISH_DONE or a reset. That it reads
+        // no more may overtake that, and says nothing else.
+        let is_published_by_peer =
+            |entry: &Request| entry.is_subscriber() && !matches!(entry.phase, Phase::Pending);
+        if self
+            .requests
+            .get(&request)
+            .is_some_and(is_published_by_peer)
+        {
+            return;
+        }
         if self.drop_incoming(stream) {
             self.stop(stream, StreamCode::CANCELLED);
         }
