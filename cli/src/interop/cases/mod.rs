@@ -148,6 +148,13 @@ pub(crate) const CASES: &[Case] = &[
     ),
     case(
         Set::Runner,
+        "namespace-discovery",
+        &[],
+        18,
+        namespaces::discovery,
+    ),
+    case(
+        Set::Runner,
         "publish-track-only",
         &["publish-without-subscriber"],
         0,
@@ -206,6 +213,7 @@ pub(crate) const CASES: &[Case] = &[
         0,
         more::largest_location,
     ),
+    case(Set::More, "track-status", &[], 0, more::track_status),
     case(
         Set::More,
         "one-upstream-subscription",

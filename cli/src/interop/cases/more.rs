@@ -1,10 +1,10 @@
 //! What the specification lets one ask of a relay beyond passing objects on.
 
-use super::super::bench::{Bench, asked_for, name, subscribe};
+use super::super::bench::{Bench, announce, asked_for, name, subscribe, track};
 use super::super::fault::{Fault, check};
 use super::super::flow::{ALL, Playing, collect};
 use super::super::party::{ANSWER, Party, QUIET, describe, run_id, said};
-use super::data::{Through, name_of};
+use super::data::{Through, accept, name_of};
 use super::publish::test_track;
 use mainstem_core::moqt::error::SessionCode;
 use mainstem_core::moqt::filter::{Filter, LocationRange};
@@ -66,6 +66,43 @@ pub(super) fn largest_location(bench: &mut Bench) -> Result<String, Fault> {
     playing.play_range(publisher, &content, groups(2, 2))?;
     collect(&mut late, request, &content, groups(2, 2), Some(QUIET))?.clean()?;
     Ok("LARGEST_OBJECT 1.2, then exactly group 2".to_owned())
+}
+
+/// TRACK_STATUS tells of a live track what a subscriber would be told, and refuses an unknown one.
+pub(super) fn track_status(bench: &mut Bench) -> Result<String, Fault> {
+    let prefix = prefix("track-status")?;
+    let content = test_track(NINE)?;
+    let mut through = Through::announced(bench, &prefix, &content)?;
+    let (publisher, playing) = (&mut through.publisher, &mut through.playing);
+    playing.play_range(publisher, &content, groups(0, 1))?;
+    let quiet = Some(Duration::from_millis(50));
+    collect(
+        &mut through.subscriber,
+        through.request,
+        &content,
+        groups(0, 1),
+        quiet,
+    )?
+    .clean()?;
+    let mut curious = bench.connect("curious client")?;
+    let wanted = name_of(&prefix, &content)?;
+    let request = curious.ask("TRACK_STATUS", move |session| {
+        session.track_status(wanted, Parameters::default())
+    })?;
+    let accepted = curious.accepted(request, "REQUEST_OK to TRACK_STATUS")?;
+    let mut largest = None;
+    if let Accepted::Request(ok) = &accepted {
+        largest = ok.parameters.largest;
+    }
+    check(largest == Some(Location::new(1, 2)), || {
+        format!("curious client: LARGEST_OBJECT is {largest:?}, expected 1.2")
+    })?;
+    let nobody = track(&name(&format!("moq-test/nobody/{}", run_id()?))?, "track")?;
+    let request = curious.ask("TRACK_STATUS", move |session| {
+        session.track_status(nobody, Parameters::default())
+    })?;
+    let error = curious.rejected(request, "REQUEST_ERROR to TRACK_STATUS", ANSWER)?;
+    Ok(format!("LARGEST_OBJECT 1.2; unknown: {}", said(&error)))
 }
 
 /// Two subscribers cost the publisher one subscription.
@@ -203,28 +240,41 @@ pub(super) fn multiple_publishers(bench: &mut Bench) -> Result<String, Fault> {
     Ok(format!("{asked} of 2 publishers were asked; {came}"))
 }
 
-/// The publisher's session ends: its subscriber is told and does not wait for ever.
+/// The publisher's session ends: its subscriber is told, or goes on with the next publisher.
 pub(super) fn publisher_lost(bench: &mut Bench) -> Result<String, Fault> {
     let prefix = prefix("publisher-lost")?;
     let content = test_track(NINE)?;
     let mut through = Through::announced(bench, &prefix, &content)?;
     let (publisher, playing) = (&mut through.publisher, &mut through.playing);
     playing.play_range(publisher, &content, groups(0, 0))?;
+    let (subscriber, request) = (&mut through.subscriber, through.request);
+    collect(
+        subscriber,
+        request,
+        &content,
+        groups(0, 0),
+        Some(Duration::ZERO),
+    )?
+    .clean()?;
     drop(through.publisher);
-    let request = through.request;
-    through.subscriber.wait(
-        "PUBLISH_DONE or a reset request",
-        ANSWER,
-        |event| match event {
-            Event::PublishDone {
-                request: of, code, ..
-            } if *of == request => Some(format!("told by PUBLISH_DONE {code}")),
-            Event::Cancelled { request: of, code } if *of == request => {
-                Some(format!("told by a reset request, {code:?}"))
-            }
-            _ => None,
-        },
-    )
+    let told = subscriber.wait("the end", QUIET, |event| match event {
+        Event::PublishDone {
+            request: of, code, ..
+        } if *of == request => Some(format!("told by PUBLISH_DONE {code}")),
+        Event::Cancelled { request: of, code } if *of == request => {
+            Some(format!("told by a reset request, {code:?}"))
+        }
+        _ => None,
+    });
+    if let Ok(told) = told {
+        return Ok(told);
+    }
+    let mut next = bench.connect("next publisher")?;
+    announce(&mut next, &prefix)?;
+    let mut playing = accept(&mut next, &name_of(&prefix, &content)?, &content)?;
+    playing.play_range(&mut next, &content, groups(1, 1))?;
+    collect(subscriber, request, &content, groups(1, 1), Some(QUIET))?.clean()?;
+    Ok("held, and continued by the next publisher".to_owned())
 }
 
 /// A token alias that was never registered: refused, or the session ended for that reason.

@@ -4,13 +4,13 @@ use super::super::bench::{Bench, announce, name, subscribe, track};
 use super::super::fault::{Fault, check};
 use super::super::flow::{ALL, Playing, collect};
 use super::super::party::{Party, run_id};
-use mainstem_core::moqt::FullTrackName;
 use mainstem_core::moqt::moqtest::{Limits, TestTrack};
 use mainstem_core::moqt::parameter::Parameters;
 use mainstem_core::moqt::session::{Accepted, Event};
+use mainstem_core::moqt::{FullTrackName, RequestId};
 
 /// Five objects in one group.
-const FEW: &str = "moq-test-00/0/0/0/0/4/5/64/32/2/1/1/0/-1/-1/0";
+pub(super) const FEW: &str = "moq-test-00/0/0/0/0/4/5/64/32/2/1/1/0/-1/-1/0";
 /// One object.
 const ONE: &str = "moq-test-00/0/0/0/0/0/1/64/32/2/1/1/0/-1/-1/0";
 
@@ -24,10 +24,24 @@ pub(super) fn offer(
     wanted: &FullTrackName,
     content: &TestTrack,
 ) -> Result<Playing, Fault> {
+    let request = ask_to_publish(publisher, wanted, content)?;
+    agreed(publisher, request)
+}
+
+/// Offers a track; the answer is still to come.
+pub(super) fn ask_to_publish(
+    publisher: &Party,
+    wanted: &FullTrackName,
+    content: &TestTrack,
+) -> Result<RequestId, Fault> {
     let (wanted, properties) = (wanted.clone(), content.properties());
-    let request = publisher.ask("PUBLISH", move |session| {
+    publisher.ask("PUBLISH", move |session| {
         session.publish(wanted, Parameters::default(), properties)
-    })?;
+    })
+}
+
+/// Waits for the relay's agreement to an offer.
+pub(super) fn agreed(publisher: &mut Party, request: RequestId) -> Result<Playing, Fault> {
     let accepted = publisher.accepted(request, "PUBLISH_OK")?;
     let mut forward = true;
     if let Accepted::Request(ok) = &accepted {
