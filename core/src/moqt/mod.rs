@@ -11,6 +11,7 @@
 //! | [`varint`] | the `vi64` integer |
 //! | [`name`] | namespaces, track names, locations |
 //! | [`filter`] | which locations and values of a track pass |
+//! | [`grease`] | values that mean nothing, sent so that peers ignore them |
 //! | [`parameter`] | Message Parameters, as one typed struct |
 //! | [`property`] | Track and Object Properties, raw and typed |
 //! | [`message`] | control messages |
@@ -29,6 +30,7 @@ pub mod control;
 pub mod draft;
 pub mod error;
 pub mod filter;
+pub mod grease;
 pub mod message;
 pub mod moqtest;
 pub mod name;

@@ -6,8 +6,8 @@ use mainstem_core::moqt::filter::{Filter, GroupOrder, RangeFilter, RangeSubject}
 use mainstem_core::moqt::message::{
     Fetch, FetchOk, FetchTarget, Goaway, Message, MessageKind, Namespace, NamespaceDone, Publish,
     PublishDone, PublishNamespace, PublishSkipped, PublishStateNotify, Redirect, RequestError,
-    RequestOk, RequestUpdate, Setup, StreamRole, Subscribe, SubscribeNamespace, SubscribeOk,
-    SubscribeTracks, TrackStatus,
+    RequestOk, RequestUpdate, Setup, SetupOption, StreamRole, Subscribe, SubscribeNamespace,
+    SubscribeOk, SubscribeTracks, TrackStatus,
 };
 use mainstem_core::moqt::name::{
     FullTrackName, Location, RequestId, TrackAlias, TrackName, TrackNamespace,
@@ -310,23 +310,42 @@ fn setup(draft: Draft) -> impl Strategy<Value = Setup> {
         vec(token(), 0..3),
         (of(integer()), of(integer()), of(integer())),
         of(text(20)),
+        vec(setup_option(), 0..3),
     )
-        .prop_map(move |(path, authority, tokens, limits, implementation)| {
-            let path = path.map(|(path, query)| match query {
-                Some(query) => format!("/{path}?{query}"),
-                None => format!("/{path}"),
-            });
-            Setup {
-                path,
-                authority,
-                authorization_tokens: tokens,
-                max_auth_token_cache_size: limits.0,
-                max_filter_ranges: limits.1.filter(|_| since_19),
-                max_request_updates: limits.2.filter(|_| since_19),
-                implementation,
-                private_options: Vec::new(),
+        .prop_map(
+            move |(path, authority, tokens, limits, implementation, options)| {
+                let mut options = options;
+                options.sort_by_key(SetupOption::key);
+                let path = path.map(|(path, query)| match query {
+                    Some(query) => format!("/{path}?{query}"),
+                    None => format!("/{path}"),
+                });
+                Setup {
+                    path,
+                    authority,
+                    authorization_tokens: tokens,
+                    max_auth_token_cache_size: limits.0,
+                    max_filter_ranges: limits.1.filter(|_| since_19),
+                    max_request_updates: limits.2.filter(|_| since_19),
+                    implementation,
+                    options,
+                }
+            },
+        )
+}
+
+/// An option that no draft defines.
+fn setup_option() -> impl Strategy<Value = SetupOption> {
+    (9_u64..1 << 40, integer(), bytes(20)).prop_map(|(key, integer, value)| {
+        if key.is_multiple_of(2) {
+            SetupOption::Integer {
+                key,
+                value: integer,
             }
-        })
+        } else {
+            SetupOption::Bytes { key, value }
+        }
+    })
 }
 
 fn goaway(draft: Draft, role: StreamRole) -> impl Strategy<Value = Goaway> {

@@ -45,7 +45,7 @@ pub use namespace::{
 };
 pub use publish::{Publish, PublishDone, PublishStateNotify};
 pub use request::{Redirect, RequestError, RequestOk, RequestUpdate};
-pub use setup::{Goaway, PRIVATE_OPTIONS_FROM, Setup};
+pub use setup::{Goaway, Setup, SetupOption};
 pub use subscribe::{Subscribe, SubscribeOk, TrackStatus};
 
 use super::draft::Draft;

@@ -1,6 +1,7 @@
 //! SETUP and GOAWAY.
 //!
-//! SETUP is a run of Key-Value-Pairs, the Setup Options; unknown ones are ignored, repeated or not.
+//! SETUP is a run of Key-Value-Pairs, the Setup Options; unknown ones are kept for
+//! extensions and otherwise ignored, repeated or not.
 //! PATH and AUTHORITY are checked for characters that a URI cannot have, and PATH may hold a secret
 //! in its query, which `Debug` leaves out.
 //!
@@ -11,14 +12,17 @@ use crate::moqt::draft::Draft;
 use crate::moqt::error::{EncodeError, ProtocolError, SessionCode};
 use crate::moqt::name::RequestId;
 use crate::moqt::parameter::AuthorizationToken;
-use crate::moqt::property::{MAX_VALUE_LEN, Pairs, PropertyValue};
+use crate::moqt::property::{MAX_VALUE_LEN, Pairs, PropertiesBuilder, PropertyValue};
 use crate::moqt::varint;
-use crate::moqt::wire::{Reader, SHORT, put_prefixed, put_with_len};
-use bytes::{Bytes, BytesMut};
+use crate::moqt::wire::{Reader, SHORT, put_prefixed};
+use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt;
 
 /// Longest New Session URI, in bytes.
 pub(super) const MAX_URI_LEN: usize = 8192;
+
+/// Most options of extensions that are kept of a SETUP.
+const MAX_OPTIONS: usize = 64;
 
 const PATH: u64 = 0x01;
 const AUTHORIZATION_TOKEN: u64 = 0x03;
@@ -27,11 +31,6 @@ const AUTHORITY: u64 = 0x05;
 const MAX_FILTER_RANGES: u64 = 0x06;
 const MOQT_IMPLEMENTATION: u64 = 0x07;
 const MAX_REQUEST_UPDATES: u64 = 0x08;
-/// Setup Options from here on, of odd types, are kept for whoever knows them. What the drafts
-/// define stands far below.
-pub const PRIVATE_OPTIONS_FROM: u64 = 0x1_0000;
-/// Private Setup Options that are kept of one SETUP.
-const PRIVATE_OPTIONS_MAX: usize = 16;
 
 /// SETUP (0x2F00).
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -50,66 +49,102 @@ pub struct Setup {
     pub max_request_updates: Option<u64>,
     /// Name and version of the sender's software.
     pub implementation: Option<String>,
-    /// Options that two ends agreed on by themselves, ascending, each of an odd type from
-    /// [`PRIVATE_OPTIONS_FROM`] on. What a peer sends beyond a few is left out.
-    pub private_options: Vec<(u64, Bytes)>,
+    /// Options that the draft does not define, in order of type: what an extension negotiates with.
+    /// Of those received at most 64 are kept; whoever does not know one ignores it.
+    pub options: Vec<SetupOption>,
+}
+
+/// A Setup Option of an extension.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SetupOption {
+    /// Of an even type.
+    Integer {
+        /// The type.
+        key: u64,
+        /// The value.
+        value: u64,
+    },
+    /// Of an odd type; at most 65,535 bytes.
+    Bytes {
+        /// The type.
+        key: u64,
+        /// The value.
+        value: Bytes,
+    },
+}
+
+impl SetupOption {
+    /// The type.
+    pub const fn key(&self) -> u64 {
+        match self {
+            Self::Integer { key, .. } | Self::Bytes { key, .. } => *key,
+        }
+    }
+}
+
+impl fmt::Debug for SetupOption {
+    /// Leaves bytes out: an extension may put a secret there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer { key, value } => write!(f, "0x{key:x}={value}"),
+            Self::Bytes { key, value } => write!(f, "0x{key:x}({} bytes)", value.len()),
+        }
+    }
 }
 
 impl Setup {
     pub(super) fn encode(&self, draft: Draft, out: &mut BytesMut) -> Result<(), EncodeError> {
-        let mut previous = 0;
-        let mut key = |key: u64, out: &mut BytesMut| {
-            varint::encode(key.saturating_sub(previous), out);
-            previous = key;
-        };
-        let put_text = |text: &str, out: &mut BytesMut| {
-            let len = text.len();
-            if len > MAX_VALUE_LEN {
-                let (what, max) = ("a setup option", MAX_VALUE_LEN);
-                return Err(EncodeError::TooLong { what, len, max });
+        let profile = draft.profile();
+        let mut pairs = PropertiesBuilder::new();
+        for (key, text) in [
+            (PATH, &self.path),
+            (AUTHORITY, &self.authority),
+            (MOQT_IMPLEMENTATION, &self.implementation),
+        ] {
+            if let Some(text) = text {
+                pairs = pairs.bytes(key, option_bytes(Bytes::copy_from_slice(text.as_bytes()))?);
             }
-            put_prefixed(text.as_bytes(), out);
-            Ok(())
-        };
-        if let Some(path) = &self.path {
-            key(PATH, out);
-            put_text(path, out)?;
         }
         for token in &self.authorization_tokens {
-            key(AUTHORIZATION_TOKEN, out);
-            put_with_len(out, |out| {
-                token.encode(out);
-                Ok(())
-            })?;
+            let mut value = BytesMut::new();
+            token.encode(&mut value);
+            pairs = pairs.bytes(AUTHORIZATION_TOKEN, option_bytes(value.freeze())?);
         }
-        if let Some(size) = self.max_auth_token_cache_size {
-            key(MAX_AUTH_TOKEN_CACHE_SIZE, out);
-            varint::encode(size, out);
+        let ranges = self.max_filter_ranges.filter(|_| profile.range_filters);
+        let updates = self.max_request_updates;
+        let updates = updates.filter(|_| profile.max_request_updates);
+        for (key, value) in [
+            (MAX_AUTH_TOKEN_CACHE_SIZE, self.max_auth_token_cache_size),
+            (MAX_FILTER_RANGES, ranges),
+            (MAX_REQUEST_UPDATES, updates),
+        ] {
+            if let Some(value) = value {
+                pairs = pairs.integer(key, value);
+            }
         }
-        if let Some(authority) = &self.authority {
-            key(AUTHORITY, out);
-            put_text(authority, out)?;
+        for option in &self.options {
+            pairs = match option.clone() {
+                SetupOption::Integer { key, .. } | SetupOption::Bytes { key, .. }
+                    if is_known(draft, key) =>
+                {
+                    return Err(EncodeError::Invalid(
+                        "an option of the specification must be set by its field",
+                    ));
+                }
+                SetupOption::Integer { key, value } if key.is_multiple_of(2) => {
+                    pairs.integer(key, value)
+                }
+                SetupOption::Bytes { key, value } if !key.is_multiple_of(2) => {
+                    pairs.bytes(key, option_bytes(value)?)
+                }
+                _ => {
+                    return Err(EncodeError::Invalid(
+                        "options of an even type must be integers, those of an odd type bytes",
+                    ));
+                }
+            };
         }
-        if let Some(ranges) = self.max_filter_ranges
-            && draft.profile().range_filters
-        {
-            key(MAX_FILTER_RANGES, out);
-            varint::encode(ranges, out);
-        }
-        if let Some(implementation) = &self.implementation {
-            key(MOQT_IMPLEMENTATION, out);
-            put_text(implementation, out)?;
-        }
-        if let Some(updates) = self.max_request_updates
-            && draft.profile().max_request_updates
-        {
-            key(MAX_REQUEST_UPDATES, out);
-            varint::encode(updates, out);
-        }
-        for (private, value) in &self.private_options {
-            key(*private, out);
-            put_prefixed(value, out);
-        }
+        out.put_slice(pairs.build().raw());
         Ok(())
     }
 
@@ -133,7 +168,10 @@ impl Setup {
             MAX_REQUEST_UPDATES if profile.max_request_updates => {
                 once(&mut self.max_request_updates, value)
             }
-            _ => Ok(()),
+            key => {
+                self.keep(SetupOption::Integer { key, value });
+                Ok(())
+            }
         }
     }
 
@@ -165,12 +203,17 @@ impl Setup {
                 let text = String::from_utf8_lossy(value).into_owned();
                 once(&mut self.implementation, text)
             }
-            PRIVATE_OPTIONS_FROM.. if self.private_options.len() < PRIVATE_OPTIONS_MAX => {
-                self.private_options
-                    .push((key, Bytes::copy_from_slice(value)));
+            key => {
+                let value = Bytes::copy_from_slice(value);
+                self.keep(SetupOption::Bytes { key, value });
                 Ok(())
             }
-            _ => Ok(()),
+        }
+    }
+
+    fn keep(&mut self, option: SetupOption) {
+        if self.options.len() < MAX_OPTIONS {
+            self.options.push(option);
         }
     }
 }
@@ -187,9 +230,34 @@ impl fmt::Debug for Setup {
             .field("max_filter_ranges", &self.max_filter_ranges)
             .field("max_request_updates", &self.max_request_updates)
             .field("implementation", &self.implementation)
-            .field("private_options", &self.private_options.len())
+            .field("options", &self.options)
             .finish()
     }
+}
+
+/// Whether the draft gives this type a meaning of its own.
+const fn is_known(draft: Draft, key: u64) -> bool {
+    let profile = draft.profile();
+    match key {
+        PATH
+        | AUTHORIZATION_TOKEN
+        | MAX_AUTH_TOKEN_CACHE_SIZE
+        | AUTHORITY
+        | MOQT_IMPLEMENTATION => true,
+        MAX_FILTER_RANGES => profile.range_filters,
+        MAX_REQUEST_UPDATES => profile.max_request_updates,
+        _ => false,
+    }
+}
+
+/// A value that an option can have.
+fn option_bytes(value: Bytes) -> Result<Bytes, EncodeError> {
+    let len = value.len();
+    if len > MAX_VALUE_LEN {
+        let (what, max) = ("a setup option", MAX_VALUE_LEN);
+        return Err(EncodeError::TooLong { what, len, max });
+    }
+    Ok(value)
 }
 
 fn once<T>(field: &mut Option<T>, value: T) -> Result<(), ProtocolError> {

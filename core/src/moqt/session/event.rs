@@ -4,12 +4,13 @@
 //! Source: draft-ietf-moq-transport-18 sections 5.1, 6, 9, 10.
 
 use crate::moqt::error::{PublishDoneCode, StreamCode};
-use crate::moqt::message::{FetchOk, Goaway, Message, RequestError, RequestOk, SubscribeOk};
+use crate::moqt::message::{
+    FetchOk, Goaway, Message, RequestError, RequestOk, SetupOption, SubscribeOk,
+};
 use crate::moqt::name::{Location, RequestId, TrackName, TrackNamespace};
 use crate::moqt::object::{GapKind, Object, SubgroupHeader};
 use crate::moqt::parameter::{AuthorizationToken, Parameters};
 use crate::transport::{Closed, StreamId, Target};
-use bytes::Bytes;
 
 /// What the peer said in its SETUP.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +21,8 @@ pub struct Ready {
     pub tokens: Vec<AuthorizationToken>,
     /// The peer's name and version, if it told.
     pub implementation: Option<String>,
-    /// Setup Options of odd types that the drafts do not define, ascending.
-    pub private_options: Vec<(u64, Bytes)>,
+    /// Options of extensions, the peer's grease among them.
+    pub options: Vec<SetupOption>,
 }
 
 /// How a data stream of the peer ended.

@@ -352,7 +352,7 @@ impl Session {
             target,
             tokens: setup.authorization_tokens,
             implementation,
-            private_options: setup.private_options,
+            options: setup.options,
         }));
         let waiting: Vec<StreamId> = self.incoming.keys().copied().collect();
         for stream in waiting {

@@ -11,6 +11,8 @@ use super::record::Record;
 use super::{Event, Limits, Session, Setup, Tally};
 use crate::moqt::draft::Draft;
 use crate::moqt::error::SessionCode;
+use crate::moqt::grease;
+use crate::moqt::message::SetupOption;
 use crate::time::Instant;
 use crate::transport::{Action, Carrier, Input, Opened, Output, SessionId, Side};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -29,6 +31,10 @@ pub struct Config {
     pub implementation: Option<String>,
     /// Most ranges in the range filters of one request, for MAX_FILTER_RANGES; 0 is no filters.
     pub max_filter_ranges: u64,
+    /// Options of extensions, for every peer; theirs are in [`super::Ready`].
+    pub options: Vec<SetupOption>,
+    /// Seed of the options that mean nothing; `None` sends none.
+    pub grease: Option<u64>,
 }
 
 /// The sessions of one machine.
@@ -186,6 +192,11 @@ impl Sessions {
             max_filter_ranges: Some(self.config.max_filter_ranges).filter(|max| *max > 0),
             ..self.prepared.remove(&id).unwrap_or_default()
         };
+        setup.options.extend_from_slice(&self.config.options);
+        if let Some(seed) = self.config.grease {
+            // Each session draws its own.
+            setup.options.extend(grease::setup_options(seed ^ id.0));
+        }
         if opened.side == Side::Client
             && opened.carrier == Carrier::Quic
             && let Some(target) = &opened.target

@@ -3,7 +3,7 @@
 use super::{SECRET, World, all};
 use bytes::Bytes;
 use mainstem_core::moqt::error::{RequestCode, SessionCode};
-use mainstem_core::moqt::message::Setup;
+use mainstem_core::moqt::message::{Setup, SetupOption};
 use mainstem_core::moqt::name::TrackNamespace;
 use mainstem_core::moqt::parameter::{AuthorizationToken, Parameters};
 use mainstem_core::moqt::relay::mesh::{News, RelayId, credential};
@@ -44,9 +44,10 @@ fn forger(secret: &str, id: Option<RelayId>) -> Forger {
     let mut setup = Setup::default();
     if let Some(id) = id {
         let id = Bytes::copy_from_slice(&id.0);
-        setup
-            .private_options
-            .push((credential::RELAY_ID_OPTION, id));
+        setup.options.push(SetupOption::Bytes {
+            key: credential::RELAY_ID_OPTION,
+            value: id,
+        });
     }
     setup
         .authorization_tokens

@@ -2,7 +2,7 @@
 
 use mainstem_core::moqt::Draft;
 use mainstem_core::moqt::filter::{Filter, RangeFilter, RangeSubject};
-use mainstem_core::moqt::message::Setup;
+use mainstem_core::moqt::message::{Setup, SetupOption};
 use mainstem_core::moqt::name::{Location, TrackNamespace};
 use mainstem_core::moqt::parameter::{AuthorizationToken, FillParameters, Parameters};
 use mainstem_core::moqt::property::{Properties, PropertyValue};
@@ -240,6 +240,10 @@ pub(super) fn options(setup: &Setup) -> Vec<KeyValuePair> {
     put(0x04, setup.max_auth_token_cache_size);
     put(0x06, setup.max_filter_ranges);
     put(0x08, setup.max_request_updates);
+    out.extend(setup.options.iter().map(|option| match option {
+        SetupOption::Integer { key, value } => integer(*key, *value),
+        SetupOption::Bytes { key, value } => bytes(*key, value.to_vec()),
+    }));
     out.sort_by_key(|pair| pair.key.into_inner());
     out
 }

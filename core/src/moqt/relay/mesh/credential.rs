@@ -16,13 +16,13 @@
 //! draft-ietf-moq-transport-18 sections 10.2.2, 10.3.
 
 use super::{Config, RELAY_ID_BYTES, RelayId};
-use crate::moqt::message::{PRIVATE_OPTIONS_FROM, Setup};
+use crate::moqt::message::{Setup, SetupOption};
 use crate::moqt::parameter::AuthorizationToken;
 use crate::moqt::session::Ready;
 use bytes::Bytes;
 
 /// The private Setup Option with the sender's relay id.
-pub const RELAY_ID_OPTION: u64 = PRIVATE_OPTIONS_FROM + 0x6d69_6401;
+pub const RELAY_ID_OPTION: u64 = 0x6d6a_6401;
 /// Token type of the mesh secret.
 pub const SECRET_TOKEN_TYPE: u64 = 0x6d73_6563;
 
@@ -42,7 +42,10 @@ pub(super) fn setup(config: &Config, shows_secret: bool) -> Setup {
     let mut setup = Setup::default();
     if let Some(secret) = &config.secret {
         let id = Bytes::copy_from_slice(&config.relay_id.0);
-        setup.private_options.push((RELAY_ID_OPTION, id));
+        setup.options.push(SetupOption::Bytes {
+            key: RELAY_ID_OPTION,
+            value: id,
+        });
         if shows_secret {
             setup
                 .authorization_tokens
@@ -57,11 +60,11 @@ pub(super) fn setup(config: &Config, shows_secret: bool) -> Setup {
 
 /// The relay id in a SETUP.
 pub(super) fn relay_id(ready: &Ready) -> Option<RelayId> {
-    let mut ids = ready
-        .private_options
-        .iter()
-        .filter(|(option, _)| *option == RELAY_ID_OPTION);
-    let id: [u8; RELAY_ID_BYTES] = ids.next()?.1.as_ref().try_into().ok()?;
+    let mut ids = ready.options.iter().filter_map(|option| match option {
+        SetupOption::Bytes { key, value } if *key == RELAY_ID_OPTION => Some(value),
+        _ => None,
+    });
+    let id: [u8; RELAY_ID_BYTES] = ids.next()?.as_ref().try_into().ok()?;
     ids.next().is_none().then_some(RelayId(id))
 }
 
