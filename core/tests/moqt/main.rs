@@ -25,6 +25,7 @@ mod oracle;
 mod passing;
 mod payload;
 mod relay;
+mod routing;
 mod rules;
 mod sdk;
 mod session;

@@ -5,22 +5,22 @@ use crate::house::Peer;
 use crate::offers::{World, done, name, refused};
 use crate::wire::hex;
 use bytes::Bytes;
-use mainstem_core::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
+use mainstem_core::moqt::error::{PublishDoneCode, StreamCode};
 use mainstem_core::moqt::filter::Filter;
-use mainstem_core::moqt::message::{Message, RequestError};
-use mainstem_core::moqt::name::{Location, RequestId, TrackAlias, TrackNamespace};
+use mainstem_core::moqt::message::Message;
+use mainstem_core::moqt::name::{Location, RequestId, TrackAlias};
 use mainstem_core::moqt::object::{Object, ObjectStatus, SubgroupHeader, SubgroupId};
 use mainstem_core::moqt::parameter::Parameters;
 use mainstem_core::moqt::property::Properties;
 use mainstem_core::moqt::session::{Accepted, Event as SessionEvent, StreamEnd};
 use mainstem_core::transport::StreamId;
 
-const DRAFTS: [&str; 3] = ["moqt-22", "moqt-20", "moqt-18"];
+pub(crate) const DRAFTS: [&str; 3] = ["moqt-22", "moqt-20", "moqt-18"];
 
 /// Unknown properties, applications' own (0x78, 0x79, 0x3800), immutable ones in odd encodings.
 const PROPERTIES: &str = "0b 04 80 50 80 05  05 80 07  68 09  01 01 ff  b7 87 01";
 
-fn header(group: u64, subgroup: u64) -> SubgroupHeader {
+pub(crate) fn header(group: u64, subgroup: u64) -> SubgroupHeader {
     SubgroupHeader {
         track_alias: TrackAlias(0),
         group,
@@ -32,7 +32,7 @@ fn header(group: u64, subgroup: u64) -> SubgroupHeader {
     }
 }
 
-fn object(group: u64, subgroup: u64, object: u64) -> Object {
+pub(crate) fn object(group: u64, subgroup: u64, object: u64) -> Object {
     Object {
         group,
         object,
@@ -53,7 +53,7 @@ fn with_properties(object: Object, block: &[u8]) -> Object {
 }
 
 impl World {
-    fn watch(&mut self, draft: &str, filter: Option<Filter>) -> (Peer, RequestId) {
+    pub(crate) fn watch(&mut self, draft: &str, filter: Option<Filter>) -> (Peer, RequestId) {
         let viewer = self.peer(draft);
         let parameters = Parameters {
             filter,
@@ -65,19 +65,24 @@ impl World {
         (viewer, request)
     }
 
-    fn open(&mut self, peer: &Peer, request: RequestId, header: SubgroupHeader) -> StreamId {
+    pub(crate) fn open(
+        &mut self,
+        peer: &Peer,
+        request: RequestId,
+        header: SubgroupHeader,
+    ) -> StreamId {
         self.act(peer, |s| s.open_subgroup(request, header, 0))
             .unwrap()
     }
 
-    fn write(&mut self, peer: &Peer, stream: StreamId, object: &Object, fin: bool) {
+    pub(crate) fn write(&mut self, peer: &Peer, stream: StreamId, object: &Object, fin: bool) {
         self.act(peer, |s| s.send_object(stream, object, fin, false))
             .unwrap();
     }
 }
 
 /// The objects that a peer was sent, each with its stream and that stream's header.
-fn seen(peer: &Peer) -> Vec<(StreamId, SubgroupHeader, Object)> {
+pub(crate) fn seen(peer: &Peer) -> Vec<(StreamId, SubgroupHeader, Object)> {
     let node = peer.node.borrow();
     let seen = node.events.iter().filter_map(|(_, event)| match event {
         SessionEvent::Object {
@@ -91,7 +96,7 @@ fn seen(peer: &Peer) -> Vec<(StreamId, SubgroupHeader, Object)> {
     seen.collect()
 }
 
-fn objects(peer: &Peer) -> Vec<Object> {
+pub(crate) fn objects(peer: &Peer) -> Vec<Object> {
     seen(peer)
         .into_iter()
         .map(|(_, _, object)| object)
@@ -107,7 +112,7 @@ fn ends(peer: &Peer) -> Vec<(StreamId, StreamEnd)> {
     ends.collect()
 }
 
-fn answer(peer: &Peer) -> Option<(Parameters, Properties)> {
+pub(crate) fn answer(peer: &Peer) -> Option<(Parameters, Properties)> {
     peer.find(|event| match event {
         SessionEvent::Accepted {
             accepted: Accepted::Subscribe(answer),
@@ -345,112 +350,6 @@ fn objects_keep_their_forwarding_preference() {
 }
 
 #[test]
-fn viewers_learn_the_largest_location_known_here_or_upstream() {
-    covers!("MOQT19-9.4-4", "MOQT19-10.2.16-1", "MOQT19-10.2.16-2");
-    let mut world = World::new();
-    let publisher = world.peer("moqt-22");
-    let told = Parameters {
-        largest: Some(Location::new(4, 2)),
-        ..Parameters::default()
-    };
-    let track = name("a", "one");
-    let request = world.publish_with(&publisher, &track, told, Properties::default());
-    let largest = |viewer: &Peer| answer(viewer).unwrap().0.largest;
-    let (before, _) = world.watch("moqt-18", None);
-    assert_eq!(largest(&before), Some(Location::new(4, 2)), "told upstream");
-    let stream = world.open(&publisher, request, header(5, 0));
-    world.write(&publisher, stream, &object(5, 0, 3), false);
-    let (after, _) = world.watch("moqt-22", None);
-    assert_eq!(largest(&after), Some(Location::new(5, 3)), "received");
-}
-
-#[test]
-fn a_viewer_is_accepted_after_the_upstream_has_accepted() {
-    covers!("MOQT19-9.4-2");
-    for draft in DRAFTS {
-        let mut world = World::new();
-        let publisher = world.peer("moqt-22");
-        publisher.announce("a");
-        world.net.settle();
-        let (viewer, request) = world.watch(draft, None);
-        let (upstream, asked) = publisher.asked().remove(0);
-        assert_eq!(asked, name("a", "one"));
-        assert!(answer(&viewer).is_none() && refused(&viewer, request).is_none());
-        world
-            .act(&publisher, |s| {
-                s.accept_subscribe(upstream, Parameters::default(), Properties::default())
-            })
-            .unwrap();
-        assert!(answer(&viewer).is_some(), "{draft}");
-    }
-}
-
-#[test]
-fn a_viewer_that_does_not_wait_is_refused_at_once() {
-    covers!("MOQT19-10.2.6-3");
-    for draft in DRAFTS {
-        let mut world = World::new();
-        let viewer = world.peer(draft);
-        let parameters = Parameters {
-            rendezvous_timeout_ms: Some(0),
-            ..Parameters::default()
-        };
-        let request = world
-            .act(&viewer, |s| s.subscribe(name("a", "one"), parameters))
-            .unwrap();
-        assert_eq!(refused(&viewer, request), Some(RequestCode::DOES_NOT_EXIST));
-    }
-}
-
-#[test]
-fn namespaces_are_told_to_all_who_asked_and_withdrawn_once() {
-    covers!("MOQT19-6.2-1", "MOQT19-10.18-3", "MOQT19-10.18-5");
-    for draft in DRAFTS {
-        let mut world = World::new();
-        let (publisher, viewer) = (world.peer("moqt-22"), world.peer(draft));
-        let path = |path: &str| TrackNamespace::from_path(path).unwrap();
-        let discover = |world: &mut World, prefix: &str| {
-            let prefix = path(prefix);
-            world
-                .act(&viewer, |s| {
-                    s.subscribe_namespace(prefix, Parameters::default())
-                })
-                .unwrap()
-        };
-        let first = publisher.announce("live/a");
-        world.net.settle();
-        let wish = discover(&mut world, "live");
-        publisher.announce("live/b/c");
-        publisher.announce("elsewhere");
-        world.net.settle();
-        let overlapping = discover(&mut world, "live/b");
-        assert_eq!(
-            refused(&viewer, overlapping),
-            Some(RequestCode::PREFIX_OVERLAP)
-        );
-        world
-            .act(&publisher, |s| s.cancel(first, StreamCode::CANCELLED))
-            .unwrap();
-        let node = viewer.node.borrow();
-        let told: Vec<(bool, TrackNamespace)> = node
-            .events
-            .iter()
-            .filter_map(|(_, event)| match event {
-                SessionEvent::Namespace { request, suffix } if *request == wish => {
-                    Some((true, suffix.clone()))
-                }
-                SessionEvent::NamespaceDone { request, suffix } if *request == wish => {
-                    Some((false, suffix.clone()))
-                }
-                _ => None,
-            })
-            .collect();
-        let expected = [(true, path("a")), (true, path("b/c")), (false, path("a"))];
-        assert_eq!(told, expected, "{draft}");
-    }
-}
-
-#[test]
 fn a_malformed_track_ends_its_viewers_and_is_not_kept() {
     covers!("MOQT19-2.4.2-3", "MOQT19-2.4.2-5");
     let mut world = World::new();
@@ -488,55 +387,100 @@ fn a_malformed_track_ends_its_viewers_and_is_not_kept() {
 }
 
 #[test]
-fn nothing_is_asked_of_a_publisher_but_what_it_announced() {
+fn parameters_change_nothing_in_the_objects() {
+    covers!("MOQT19-10.2-7");
     let mut world = World::new();
     let publisher = world.peer("moqt-22");
-    publisher.announce("b");
-    world.net.settle();
-    let (viewer, request) = world.watch("moqt-22", None);
-    assert!(refused(&viewer, request).is_some());
-    let is_asked = |event: &SessionEvent| {
-        matches!(
-            event,
-            SessionEvent::Request {
-                message: Message::Subscribe(_),
-                ..
-            }
-        )
-    };
-    assert!(!publisher.has(is_asked));
+    let request = world.publish(&publisher, &name("a", "one"));
+    let viewers = [
+        Parameters::default(),
+        Parameters {
+            object_delivery_timeout_ms: Some(60_000),
+            subgroup_delivery_timeout_ms: Some(60_000),
+            ..Parameters::default()
+        },
+        Parameters {
+            subscriber_priority: Some(1),
+            group_order: Some(mainstem_core::moqt::filter::GroupOrder::Descending),
+            filter: Some(Filter::NextObject),
+            ..Parameters::default()
+        },
+    ]
+    .map(|parameters| {
+        let viewer = world.peer("moqt-22");
+        world
+            .act(&viewer, |s| s.subscribe(name("a", "one"), parameters))
+            .unwrap();
+        viewer
+    });
+    let stream = world.open(&publisher, request, header(1, 0));
+    let sent = [0, 1, 2].map(|place| object(1, 0, place));
+    for object in &sent {
+        world.write(&publisher, stream, object, false);
+    }
+    for viewer in &viewers {
+        assert_eq!(objects(viewer), sent);
+    }
 }
 
 #[test]
-fn unknown_error_codes_of_a_publisher_mean_that_something_went_wrong() {
-    covers!("MOQT19-14-1", "MOQT19-14-5");
-    for draft in DRAFTS {
-        let mut world = World::new();
-        let publisher = world.peer(draft);
-        publisher.announce("a");
-        world.net.settle();
-        let (viewer, request) = world.watch("moqt-22", None);
-        let (upstream, _) = publisher.asked().remove(0);
-        let unknown = RequestError::new(RequestCode(0x7f * 5 + 0x9d), "for a reason of our own");
-        world
-            .act(&publisher, |s| s.reject(upstream, unknown))
-            .unwrap();
-        let code = refused(&viewer, request);
-        assert_eq!(code, Some(RequestCode::INTERNAL_ERROR), "{draft}");
-
-        let mut ends = Vec::new();
-        for code in [PublishDoneCode::INTERNAL_ERROR, PublishDoneCode(0x7777)] {
-            let mut world = World::new();
-            let publisher = world.peer(draft);
-            let request = world.publish(&publisher, &name("a", "one"));
-            let (viewer, of_viewer) = world.watch("moqt-22", None);
-            world
-                .act(&publisher, |s| s.publish_done(request, code, "over"))
-                .unwrap();
-            let at_once = done(&viewer, of_viewer);
-            world.net.advance(std::time::Duration::from_secs(60));
-            ends.push((at_once, done(&viewer, of_viewer)));
-        }
-        assert_eq!(ends[0], ends[1], "{draft}");
+fn what_closes_a_publishers_session_stays_in_it() {
+    use mainstem_core::moqt::message::Setup;
+    use mainstem_core::transport::{Carrier, Direction, Input, Opened, Origin, Side, StreamEvent};
+    covers!("MOQT19-9.5-17");
+    let mut world = World::new();
+    let relay = world.relay.0;
+    let good = world.peer("moqt-22");
+    let track = name("a", "one");
+    world.publish(&good, &track);
+    let (viewer, _) = world.watch("moqt-22", None);
+    let session = world.net.open_loose(relay);
+    let opened = Opened {
+        side: Side::Server,
+        carrier: Carrier::Quic,
+        protocol: "moqt-22".to_owned(),
+        target: None,
+        remote: ([192, 0, 2, 9], 4443).into(),
+    };
+    world.net.feed(relay, Input::Opened { session, opened });
+    let publish = Message::from(mainstem_core::moqt::message::Publish {
+        request_id: RequestId(0),
+        track,
+        track_alias: TrackAlias(3),
+        parameters: Parameters::default(),
+        properties: Properties::default(),
+    });
+    let draft = mainstem_core::moqt::Draft::D22;
+    let uni = |index| StreamId::new(Origin::Peer, Direction::Unidirectional, index);
+    let bidi = StreamId::new(Origin::Peer, Direction::Bidirectional, 0);
+    for (stream, bytes) in [
+        (
+            uni(0),
+            crate::wire::encoded(draft, &Message::from(Setup::default())),
+        ),
+        (bidi, crate::wire::encoded(draft, &publish)),
+        // A good object of group 9, then one with properties beside a status.
+        (
+            uni(1),
+            Bytes::from(hex("31 03 09 00 00 01 07  00 02 40 05 00 03")),
+        ),
+    ] {
+        let event = StreamEvent::Data(bytes);
+        world.net.feed(
+            relay,
+            Input::Stream {
+                session,
+                stream,
+                event,
+            },
+        );
     }
+    let closed = world.net.end_loose(relay, session).map(|(code, _)| code);
+    assert_eq!(closed, Some(3), "PROTOCOL_VIOLATION");
+    let places: Vec<(u64, u64)> = objects(&viewer)
+        .iter()
+        .map(|o| (o.group, o.object))
+        .collect();
+    assert_eq!(places, [(9, 0)]);
+    assert_eq!((viewer.closed(), good.closed()), (None, None));
 }

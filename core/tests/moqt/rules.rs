@@ -334,3 +334,88 @@ fn fill_parameters_count_their_types_from_zero() {
         hex(&body)
     );
 }
+
+#[test]
+fn from_draft_20_on_a_fetch_names_its_track_and_has_no_type() {
+    use mainstem_core::moqt::message::{Fetch, FetchTarget};
+    covers!("MOQT20-10.13-1");
+    let namespace = TrackNamespace::from_path("a").unwrap();
+    let track = FullTrackName::new(namespace, "b".into()).unwrap();
+    for draft in [Draft::D20, Draft::D21, Draft::D22] {
+        let fetch = Message::from(Fetch {
+            request_id: RequestId(2),
+            target: FetchTarget::Track(track.clone()),
+            parameters: Parameters::default(),
+        });
+        let body = hex("02  01 01 61  01 62  00");
+        assert_eq!(encoded(draft, &fetch), framed(0x16, &body));
+        let join = Message::from(Fetch {
+            request_id: RequestId(2),
+            target: FetchTarget::RelativeJoin {
+                joining: RequestId(0),
+                groups: 1,
+            },
+            parameters: Parameters::default(),
+        });
+        let mut out = BytesMut::new();
+        let refused = join.encode(draft, &mut out);
+        assert!(
+            matches!(refused, Err(EncodeError::NotExpressible { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_client_over_quic_alone_says_where_it_wants_to_go() {
+    use mainstem_core::moqt::control::ControlReader;
+    use mainstem_core::moqt::session::{Config, Sessions};
+    use mainstem_core::time::Instant;
+    use mainstem_core::transport::{Carrier, Input, Opened, Output, SessionId, Side, Target};
+    covers!(
+        "MOQT19-3.2-1",
+        "MOQT19-10.3.1.1-1",
+        "MOQT19-10.3.1.1-5",
+        "MOQT19-10.3.1.2-1",
+        "MOQT19-10.3.1.2-5"
+    );
+    for draft in Draft::ALL {
+        for (side, carrier) in [
+            (Side::Client, Carrier::Quic),
+            (Side::Client, Carrier::WebTransport),
+            (Side::Server, Carrier::Quic),
+            (Side::Server, Carrier::WebTransport),
+        ] {
+            let mut sessions = Sessions::new(Config {
+                sessions_max: 1,
+                ..Config::default()
+            });
+            let target = Target {
+                authority: "relay.test:4443".to_owned(),
+                path: "/live?jwt=t".to_owned(),
+            };
+            let opened = Opened {
+                side,
+                carrier,
+                protocol: draft.protocol().to_owned(),
+                target: Some(target),
+                remote: ([192, 0, 2, 1], 4443).into(),
+            };
+            let session = SessionId(1);
+            sessions.handle(Instant::from_nanos(0), Input::Opened { session, opened });
+            let mut reader = ControlReader::new(StreamRole::Control);
+            while let Some(output) = sessions.poll_output() {
+                if let Output::Write { head, .. } = output {
+                    reader.push(&head);
+                }
+            }
+            let Ok(Some(Message::Setup(setup))) = reader.poll(draft) else {
+                panic!("no SETUP at {draft}");
+            };
+            let is_told = side == Side::Client && carrier == Carrier::Quic;
+            let expected = |text: &str| is_told.then(|| text.to_owned());
+            assert_eq!(setup.authority, expected("relay.test:4443"));
+            assert_eq!(setup.path, expected("/live?jwt=t"));
+        }
+    }
+}

@@ -6,9 +6,12 @@ use crate::house::{
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mainstem_core::jwt::{self, Claims};
+use mainstem_core::moqt::error::RequestCode;
 use mainstem_core::moqt::name::FullTrackName;
 use mainstem_core::moqt::parameter::Parameters;
 use mainstem_core::moqt::relay::{Config, Event};
+use mainstem_core::moqt::session::Event as SessionEvent;
+use mainstem_core::moqt::subscriber;
 use mainstem_core::resolve::{Refusal, RefusalCode, ResolveReply};
 use mainstem_core::time::UnixTime;
 use std::time::Duration;
@@ -495,4 +498,60 @@ fn tokens_hold_for_nobody_without_a_clock() {
     };
     let viewer = house.good_viewer("moqt-22", &video());
     assert!(viewer.refusal().unwrap().contains("not valid yet"));
+}
+
+#[test]
+fn token_that_is_no_token_is_refused_as_malformed() {
+    covers!("MOQT19-10.2.2-7");
+    for draft in DRAFTS {
+        let (mut house, _publisher) = house();
+        let viewer = house.viewer(draft, "", &video());
+        viewer.subscribe(&video(), vec!["nonsense".to_owned()]);
+        house.net.settle();
+        let node = viewer.node.borrow();
+        let codes: Vec<RequestCode> = node
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                subscriber::Event::Rejected { error, .. } => Some(error.code),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(codes.last(), Some(&RequestCode::MALFORMED_AUTH_TOKEN));
+    }
+}
+
+#[test]
+fn namespaces_and_tracks_below_a_prefix_need_a_token_too() {
+    covers!("MOQT19-10.18-4", "MOQT19-10.19-4");
+    for draft in DRAFTS {
+        let mut house = House::new();
+        let publisher = house.publisher("moqt-22");
+        publisher.announce("publish/lv_1");
+        publisher.publish(&track_name("publish/lv_1", "video"));
+        house.net.settle();
+        let stranger = house.peer(draft, &format!("/playback/{INPUT}"));
+        let prefix = || video().namespace;
+        let none = Parameters::default;
+        let asked = [
+            stranger
+                .act(|s| s.subscribe_namespace(prefix(), none()))
+                .unwrap(),
+            stranger
+                .act(|s| s.subscribe_tracks(prefix(), none()))
+                .unwrap(),
+        ];
+        house.net.settle();
+        for request in asked {
+            let refusal = stranger.refusal(request).unwrap();
+            assert!(refusal.contains("auth_failed"), "{draft} {refusal}");
+        }
+        let told = |event: &SessionEvent| {
+            matches!(
+                event,
+                SessionEvent::Namespace { .. } | SessionEvent::Request { .. }
+            )
+        };
+        assert!(!stranger.has(told));
+    }
 }

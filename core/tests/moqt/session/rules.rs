@@ -504,3 +504,86 @@ fn unknown_codes_close_no_session() {
         }
     }
 }
+
+#[test]
+fn tracks_below_a_prefix_are_answered_before_anything_else() {
+    covers!("MOQT19-10.19-2");
+    for draft in Draft::ALL {
+        for first in [subscribe_ok(1), update(1)] {
+            let mut peer = Peer::client(draft);
+            peer.command(|s| s.subscribe_tracks(namespace("a"), Parameters::default()))
+                .unwrap();
+            peer.send(own(0), &first);
+            let violation = Some(SessionCode::PROTOCOL_VIOLATION);
+            assert_eq!(peer.code(), violation, "{draft} {first:?}");
+        }
+    }
+}
+
+#[test]
+fn setup_refers_to_no_token_that_came_before() {
+    use mainstem_core::moqt::parameter::AuthorizationToken as Token;
+    covers!("MOQT19-10.2.2-3");
+    for draft in Draft::ALL {
+        for token in [Token::Delete { alias: 0 }, Token::UseAlias { alias: 0 }] {
+            let mut peer = Peer::opened(draft, Side::Server, Carrier::Quic, Limits::default());
+            let mut setup = Setup::default();
+            setup.authorization_tokens.push(token);
+            peer.send(uni(0), &Message::from(setup));
+            assert_eq!(peer.code(), Some(SessionCode::PROTOCOL_VIOLATION));
+        }
+    }
+}
+
+#[test]
+fn from_draft_20_on_publish_ok_carries_nothing_but_its_expiry() {
+    covers!("MOQT20-10.2-1");
+    for draft in [Draft::D20, Draft::D21, Draft::D22] {
+        for is_expiry in [true, false] {
+            let mut peer = Peer::client(draft);
+            let none = Parameters::default();
+            peer.command(|s| s.publish(track("x"), none, Properties::default()))
+                .unwrap();
+            let mut answer = RequestOk::default();
+            if is_expiry {
+                answer.parameters.expires_ms = Some(5);
+            } else {
+                answer.parameters.largest = Some(mainstem_core::moqt::Location::ZERO);
+            }
+            peer.send(own(0), &Message::from(answer));
+            let violation = SessionCode::PROTOCOL_VIOLATION;
+            assert_eq!(peer.code(), (!is_expiry).then_some(violation), "{draft}");
+        }
+    }
+}
+
+#[test]
+fn the_state_of_a_subscription_is_told_by_its_publisher_alone() {
+    covers!("MOQT20-10.10-1");
+    let notify = || {
+        Message::from(mainstem_core::moqt::message::PublishStateNotify {
+            parameters: Parameters {
+                forward: Some(false),
+                ..Parameters::default()
+            },
+        })
+    };
+    let violation = Some(SessionCode::PROTOCOL_VIOLATION);
+    for draft in [Draft::D20, Draft::D21, Draft::D22] {
+        let mut peer = publishing(draft);
+        peer.send(bidi(0), &notify());
+        assert_eq!(peer.code(), violation, "from the subscriber");
+        let mut peer = Peer::client(draft);
+        peer.command(|s| s.publish_namespace(namespace("p"), Parameters::default()))
+            .unwrap();
+        peer.send(own(0), &Message::from(RequestOk::default()));
+        peer.send(own(0), &notify());
+        assert_eq!(peer.code(), violation, "of a namespace");
+        let mut peer = Peer::client(draft);
+        peer.command(|s| s.subscribe(track("x"), Parameters::default()))
+            .unwrap();
+        peer.send(own(0), &subscribe_ok(1));
+        peer.send(own(0), &notify());
+        assert_eq!(peer.code(), None, "of our subscription");
+    }
+}
