@@ -337,6 +337,7 @@ fn a_publisher_that_holds_back_is_asked_to_forward_for_a_viewer() {
             SessionEvent::Update {
                 request: of,
                 parameters,
+                ..
             } if *of == request => Some(parameters.forward),
             _ => None,
         });
