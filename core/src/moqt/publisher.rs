@@ -313,6 +313,17 @@ impl Publisher {
                 }
                 None => RequestError::new(RequestCode::DOES_NOT_EXIST, "no such track"),
             },
+            Message::TrackStatus(question) => match self.tracks.get(&question.track) {
+                Some(track) => {
+                    let mut answer = RequestOk::default();
+                    answer.parameters.largest = track.largest();
+                    answer.properties = track.properties().clone();
+                    // A request that ended meanwhile needs no answer.
+                    let _ = open.accept(request, answer);
+                    return;
+                }
+                None => RequestError::new(RequestCode::DOES_NOT_EXIST, "no such track"),
+            },
             Message::Publish(_) | Message::PublishNamespace(_) => {
                 RequestError::new(RequestCode::UNINTERESTED, "this end only publishes")
             }

@@ -29,6 +29,7 @@ mod routing;
 mod rules;
 mod sdk;
 mod session;
+mod status;
 mod tokens;
 mod upload;
 mod visible;

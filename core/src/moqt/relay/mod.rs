@@ -48,7 +48,7 @@ use prefixes::Prefixes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tracks::{Entry, Offers};
+use tracks::{Entry, Offers, Questions};
 
 pub use access::Policy;
 pub use visibility::SessionSummary;
@@ -291,6 +291,8 @@ pub struct Relay {
     sessions: Sessions,
     /// Who asked for the tracks below a prefix.
     offers: Offers,
+    /// Who waits to be told by a publisher how a track stands.
+    questions: Questions,
     peers: BTreeMap<SessionId, Peer>,
 
     entries: BTreeMap<TrackId, Entry>,
@@ -337,6 +339,7 @@ impl Relay {
             config,
             policy,
             offers: Offers::default(),
+            questions: Questions::default(),
             peers: BTreeMap::new(),
             entries: BTreeMap::new(),
             names: BTreeMap::new(),

@@ -22,6 +22,7 @@ impl Relay {
                 self.take_subscribe_namespace(now, key, &request);
             }
             Message::SubscribeTracks(request) => self.take_subscribe_tracks(now, key, request),
+            Message::TrackStatus(request) => self.take_track_status(now, key, request),
             _ => self.refuse(
                 key,
                 RequestCode::NOT_SUPPORTED,
@@ -164,6 +165,7 @@ impl Relay {
         self.keyless.remove(&key);
         self.namespace_over(now, key);
         self.wish_over(key);
+        self.question_over(key);
         self.leave_track(now, key);
         self.upstream_lost(now, key);
     }
@@ -183,6 +185,7 @@ impl Relay {
         );
         keys.extend(self.watched.range(of_session.clone()).map(|(key, _)| *key));
         keys.extend(self.offers.of_session(session));
+        keys.extend(self.questions.of_session(session));
         keys.extend(
             self.downstreams
                 .range(of_session.clone())

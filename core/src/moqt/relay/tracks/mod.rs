@@ -6,9 +6,11 @@
 mod malformed;
 mod offers;
 mod publishers;
+mod status;
 mod viewers;
 
 pub(in crate::moqt::relay) use offers::Offers;
+pub(in crate::moqt::relay) use status::Questions;
 
 use super::{Relay, RequestKey, Timer, TrackId};
 use crate::moqt::error::{PublishDoneCode, RequestCode, StreamCode};

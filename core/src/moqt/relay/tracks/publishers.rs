@@ -111,7 +111,10 @@ impl Relay {
                     self.upstream_established(now, key, id, largest, answer.properties);
                 }
             }
-            Accepted::Request(answer) => self.offer_accepted(now, key, &answer.parameters),
+            Accepted::Request(answer) => {
+                self.offer_accepted(now, key, &answer.parameters);
+                self.status_answered(key, answer);
+            }
             Accepted::Fetch(_) => {}
         }
     }
@@ -191,6 +194,9 @@ impl Relay {
         key: RequestKey,
         error: &RequestError,
     ) {
+        if self.status_refused(key, error) {
+            return;
+        }
         let Some(id) = self.detach(now, key) else {
             return;
         };
@@ -373,7 +379,7 @@ impl Relay {
 }
 
 /// What a viewer is told when the publisher refused: the cause, where it is the viewer's concern.
-fn refusal_downstream(error: &RequestError) -> RequestError {
+pub(super) fn refusal_downstream(error: &RequestError) -> RequestError {
     let code = match error.code {
         RequestCode::DOES_NOT_EXIST
         | RequestCode::INVALID_RANGE
