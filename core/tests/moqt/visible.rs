@@ -91,7 +91,9 @@ fn event_log_tells_what_was_said_and_no_secret() {
     let mut house = House::new();
     house.command(|relay, _| relay.log_all(true));
     let track = track_name("stream/org_1/lv_1", "video");
-    let _publisher = house.publisher("moqt-22");
+    let publisher = house.publisher("moqt-22");
+    publisher.announce("stream/org_1/lv_1");
+    house.net.settle();
     let _viewer = house.good_viewer("moqt-18", &track);
     house.net.settle();
     let log = log_of(&house);
@@ -112,6 +114,11 @@ fn event_log_tells_what_was_said_and_no_secret() {
         "\"track_name\":\"video\"",
     ]));
     assert!(has(&["stream_opened", "remote-bidi-0"]));
+    assert!(has(&[
+        "control_message_created",
+        "\"subscribe\"",
+        "local-bidi-0",
+    ]));
     for line in &log {
         assert!(
             !line.contains(STREAM_KEY) && !line.contains("sk="),

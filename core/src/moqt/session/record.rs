@@ -226,7 +226,9 @@ impl Body {
 pub(super) fn of_message(from: Origin, stream: StreamId, message: &Message) -> Body {
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| {
-        fields.insert(name.to_owned(), value);
+        if !value.is_null() {
+            fields.insert(name.to_owned(), value);
+        }
     };
     if let Some(id) = message.request_id() {
         put("request_id", json!(id.0));

@@ -355,6 +355,7 @@ impl Relay {
     /// What came is not fragmented MP4: the request ends, its session and all others go on.
     fn refuse_upload(&mut self, now: Instant, key: RequestKey, reason: &str) {
         if let Some(peer) = self.peers.get(&key.0) {
+            self.metrics.requests_malformed += 1;
             self.events.push_back(Event::Malformed {
                 session: key.0,
                 remote: peer.remote,

@@ -152,7 +152,8 @@ impl Session {
         }
         let id = RequestId(self.own_ids.next());
         let mut head = bytes::BytesMut::new();
-        message(id).encode(self.draft, &mut head)?;
+        let message = message(id);
+        message.encode(self.draft, &mut head)?;
         self.own_ids.take();
         let stream = StreamId::new(Origin::Local, Direction::Bidirectional, self.next_bidi);
         self.next_bidi += 1;
@@ -162,6 +163,7 @@ impl Session {
             stream,
             priority: REQUEST_PRIORITY,
         });
+        self.note_message(Origin::Local, stream, &message);
         self.write(stream, head.freeze(), false);
         self.incoming
             .insert(stream, super::super::incoming::Incoming::request());
