@@ -1,4 +1,4 @@
-//! The Python environment with aiomoqt, an independent MoQT implementation.
+//! The Python environment with aiomoqt and moq-rs, two independent MoQT implementations.
 //!
 //! aiomoqt's native part ships wheels for CPython 3.12 to 3.14. Debian 13 has 3.13; Debian 12 has
 //! only 3.11, and no registry ships a newer CPython ready to run there. So, in this order:
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What is installed into the environment.
-const REQUIREMENTS: [&str; 2] = ["aiomoqt==0.13.3", "aiopquic==0.6.1"];
+const REQUIREMENTS: [&str; 3] = ["aiomoqt==0.13.3", "aiopquic==0.6.1", "moq-rs==0.5.1"];
 
 /// Minor versions of Python 3 that aiopquic has wheels for; the first is preferred.
 const MINORS: [&str; 3] = ["3.12", "3.13", "3.14"];
