@@ -10,7 +10,7 @@
 
 use super::relays::{package_version, program_version};
 use super::{Point, Status, Tools, tap};
-use crate::{house, run};
+use crate::run;
 use anyhow::{Context as _, Result};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -72,7 +72,7 @@ impl Client {
 
     pub(crate) fn version(self, tools: &Tools) -> String {
         match self {
-            Self::Mainstem | Self::PublishWatch => program_version(Command::new(house::mainstem())),
+            Self::Mainstem | Self::PublishWatch => program_version(Command::new(&tools.mainstem)),
             Self::Aiomoqt => package_version(tools, self.name()),
             Self::Cloudflare => "0.2.0".to_owned(),
             Self::PubSub => "0.10.0 / 0.5.0".to_owned(),
@@ -90,7 +90,7 @@ impl Client {
         let draft = draft.to_string();
         match self {
             Self::Mainstem => {
-                let mut client = Command::new(house::mainstem());
+                let mut client = Command::new(&tools.mainstem);
                 client
                     .args(["interop", "--relay", url, "--draft", &draft])
                     .args(["--tls-disable-verify", "--json"]);
@@ -199,7 +199,7 @@ fn pub_sub(tools: &Tools, url: &str, directory: &Path) -> Result<Point> {
 /// `mainstem publish`, the relay, `mainstem watch`.
 fn publish_watch(tools: &Tools, url: &str, directory: &Path) -> Result<Point> {
     let url = format!("{url}interop/clip");
-    let mut publisher = Command::new(house::mainstem());
+    let mut publisher = Command::new(&tools.mainstem);
     publisher
         .args(["publish", &url])
         .arg(&tools.clip)
@@ -209,7 +209,7 @@ fn publish_watch(tools: &Tools, url: &str, directory: &Path) -> Result<Point> {
         .stderr(std::fs::File::create(directory.join("media.log"))?);
     let _publisher = Kept(publisher.spawn().context("cannot start mainstem")?);
     std::thread::sleep(Duration::from_secs(2));
-    let mut viewer = Command::new(house::mainstem());
+    let mut viewer = Command::new(&tools.mainstem);
     viewer
         .args(["watch", &url, "--insecure", "--json", "--seconds"])
         .arg(MEDIA.as_secs().to_string());

@@ -82,8 +82,10 @@ impl Carrier {
     }
 }
 
-/// Where programs of others are.
+/// Where the programs are.
 pub(crate) struct Tools {
+    /// Ours: `MAINSTEM_BIN`, or built.
+    mainstem: PathBuf,
     /// The environment's Python.
     python: PathBuf,
     /// Directory of the compiled peers.
@@ -227,11 +229,14 @@ fn verdict(cells: &[Cell]) -> ExitCode {
 }
 
 fn tools(arguments: &Arguments) -> Result<Tools> {
-    run::run(
-        Command::new(house::cargo())
-            .current_dir(house::root())
-            .args(["build", "--quiet", "--package=mainstem-cli"]),
-    )?;
+    let mainstem = std::env::var_os("MAINSTEM_BIN").map(PathBuf::from);
+    if mainstem.is_none() {
+        run::run(
+            Command::new(house::cargo())
+                .current_dir(house::root())
+                .args(["build", "--quiet", "--package=mainstem-cli"]),
+        )?;
+    }
     let python = setup::ensure(Need::Aiomoqt)?.with_file_name("python");
     setup::ensure(Need::Ffmpeg)?;
     let clip = setup::ensure(Need::Clip)?;
@@ -248,6 +253,7 @@ fn tools(arguments: &Arguments) -> Result<Tools> {
         }
     }
     Ok(Tools {
+        mainstem: mainstem.unwrap_or_else(house::mainstem),
         python,
         peers,
         clip,

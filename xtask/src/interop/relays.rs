@@ -9,7 +9,7 @@
 //! | `moq-relay` | 22, 20, 18, 16 | crates.io |
 
 use super::Tools;
-use crate::{house, run};
+use crate::run;
 use anyhow::{Context as _, Result, bail};
 use std::io::{BufRead as _, BufReader};
 use std::net::UdpSocket;
@@ -77,7 +77,7 @@ impl Relay {
 
     pub(crate) fn version(self, tools: &Tools) -> String {
         match self {
-            Self::Mainstem => program_version(Command::new(house::mainstem())),
+            Self::Mainstem => program_version(Command::new(&tools.mainstem)),
             Self::Aiomoqt | Self::MoqRs => package_version(tools, self.name()),
             Self::Cloudflare | Self::MoqDev => {
                 program_version(Command::new(tools.peers.join(self.name())))
@@ -89,7 +89,7 @@ impl Relay {
     pub(crate) fn start(self, tools: &Tools, directory: &Path) -> Result<Running> {
         let address = free_address()?;
         let mut command = match self {
-            Self::Mainstem => Command::new(house::mainstem()),
+            Self::Mainstem => Command::new(&tools.mainstem),
             Self::Aiomoqt | Self::MoqRs => Command::new(&tools.python),
             Self::Cloudflare | Self::MoqDev => Command::new(tools.peers.join(self.name())),
         };
