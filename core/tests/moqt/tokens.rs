@@ -555,3 +555,16 @@ fn namespaces_and_tracks_below_a_prefix_need_a_token_too() {
         assert!(!stranger.has(told));
     }
 }
+
+#[test]
+fn path_that_leads_nowhere_ends_the_session_as_invalid() {
+    covers!("MOQT19-10.3.1.2-4");
+    for draft in DRAFTS {
+        for path in ["/publish/", "/publish/a%20b?sk=1"] {
+            let mut house = House::new();
+            let peer = house.peer(draft, path);
+            let closed = peer.closed().unwrap();
+            assert!(closed.starts_with("0x8: "), "INVALID_PATH, not {closed}");
+        }
+    }
+}

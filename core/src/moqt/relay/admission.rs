@@ -58,7 +58,7 @@ impl Relay {
                 tokens.extend(token);
                 peer.grant = Grant::Tokens { tokens };
             }
-            Err(reason) => self.deny_session(session, SessionCode::MALFORMED_PATH, reason),
+            Err(reason) => self.deny_session(session, SessionCode::INVALID_PATH, reason),
         }
     }
 
