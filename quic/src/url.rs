@@ -143,6 +143,7 @@ fn split_authority(authority: &str) -> Result<(&str, u16), UrlError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mainstem_spec_covers::covers;
 
     #[test]
     fn a_session_moves_with_its_path_and_its_way() {
@@ -178,6 +179,7 @@ mod tests {
 
     #[test]
     fn what_is_no_session_url_is_refused_by_name() {
+        covers!("MOQT19-3.1.1-1");
         let refused = |url: &str| url.parse::<SessionUrl>().unwrap_err();
         assert_eq!(refused("http://h/"), UrlError::Scheme);
         assert_eq!(refused("moqt:///x"), UrlError::Host);
