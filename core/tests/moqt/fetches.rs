@@ -232,6 +232,7 @@ fn places(order: GroupOrder, bytes: &[u8]) -> Vec<(u64, u64, Option<u64>, Option
 
 #[test]
 fn fields_that_are_absent_come_from_the_object_before() {
+    covers!("MOQT19-11.4.4.1-7");
     use GroupOrder::{Ascending, Descending};
     let next = |order, rest: &[u8]| places(order, &after(rest))[0];
     let p = Some(9);
@@ -315,6 +316,7 @@ fn gaps_are_absolute_and_count_as_the_place_before() {
 
 #[test]
 fn first_object_must_not_refer_to_one_before() {
+    covers!("MOQT19-11.4.4.1-2");
     assert_eq!(whole(&FIRST), Ok(()));
     for (what, item) in [
         ("no group", &[0x14, 7, 9, 0][..]),
@@ -330,6 +332,7 @@ fn first_object_must_not_refer_to_one_before() {
 
 #[test]
 fn ids_outside_64_bits_close_the_session() {
+    covers!("MOQT19-11.4.4.1-3", "MOQT19-11.4.4.1-4");
     let most = [0xff; 9];
     let last = [&[0x05, 4, 0x1c][..], &most, &most, &[9, 0]].concat();
     let next = |order, rest: &[u8]| whole_in(Draft::D18, order, &[&last[..], rest].concat());

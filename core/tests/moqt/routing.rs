@@ -3,6 +3,8 @@
 use crate::house::Peer;
 use crate::offers::{World, done, name, refused};
 use crate::passing::{DRAFTS, answer, header, object, objects};
+use crate::wire::hex;
+use bytes::Bytes;
 use mainstem_core::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
 use mainstem_core::moqt::filter::Filter;
 use mainstem_core::moqt::message::{Message, RequestError};
@@ -342,5 +344,39 @@ fn a_publisher_that_holds_back_is_asked_to_forward_for_a_viewer() {
             _ => None,
         });
         assert_eq!(asked, Some(Some(true)), "{draft}");
+    }
+}
+#[test]
+fn a_track_with_an_unknown_mandatory_property_is_refused() {
+    covers!(
+        "MOQT19-2.5.1-2",
+        "MOQT19-2.5.1-3",
+        "MOQT19-2.5.1-4",
+        "MOQT19-2.5.1-5"
+    );
+    let mandatory = || Properties::from_track(Bytes::from(hex("c0 40 00 01"))).unwrap();
+    for draft in DRAFTS {
+        let mut world = World::new();
+        let publisher = world.peer(draft);
+        let none = Parameters::default;
+        let track = name("a", "one");
+        let offer = world.publish_with(&publisher, &track, none(), mandatory());
+        let unsupported = Some(RequestCode::UNSUPPORTED_EXTENSION);
+        assert_eq!(refused(&publisher, offer), unsupported, "{draft}");
+
+        publisher.announce("a");
+        world.net.settle();
+        let (viewer, request) = world.watch("moqt-22", None);
+        let (upstream, _) = publisher.asked().remove(0);
+        world
+            .act(&publisher, |s| {
+                s.accept_subscribe(upstream, none(), mandatory())
+            })
+            .unwrap();
+        assert_eq!(refused(&viewer, request), unsupported, "{draft}");
+        let is_cancelled = publisher.has(|event| {
+            matches!(event, SessionEvent::Cancelled { request, .. } if *request == upstream)
+        });
+        assert!(is_cancelled, "{draft}");
     }
 }

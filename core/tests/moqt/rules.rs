@@ -424,3 +424,36 @@ fn a_client_over_quic_alone_says_where_it_wants_to_go() {
         }
     }
 }
+
+#[test]
+fn fetched_objects_state_their_place_first_and_datagrams_have_no_subgroup() {
+    use mainstem_core::moqt::object::{FetchWriter, Object};
+    covers!(
+        "MOQT19-11.4.4.1-1",
+        "MOQT19-11.4.4.1-5",
+        "MOQT19-11.4.4.1-6"
+    );
+    for draft in Draft::ALL {
+        for order in [GroupOrder::Ascending, GroupOrder::Descending] {
+            let mut writer = FetchWriter::new(draft, order, 128);
+            let mut out = BytesMut::new();
+            let mut object = Object {
+                group: 5,
+                object: 7,
+                subgroup: None,
+                priority: Some(9),
+                ..Object::default()
+            };
+            writer.encode_object(&object, &mut out).unwrap();
+            let (flags, used) = varint::decode(&out).unwrap();
+            assert_eq!(flags & 0x0c, 0x0c, "group and object are there");
+            assert_eq!(flags & 0x43, 0x40, "a datagram, without a subgroup");
+            assert_eq!(out[used..used + 2], [5, 7], "in full");
+            object.object = 8;
+            out.clear();
+            writer.encode_object(&object, &mut out).unwrap();
+            let (flags, _) = varint::decode(&out).unwrap();
+            assert_eq!(flags & 0x43, 0x40, "each for itself");
+        }
+    }
+}

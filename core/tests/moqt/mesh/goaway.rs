@@ -35,6 +35,7 @@ fn close_code(viewer: &super::Viewer) -> Option<SessionCode> {
 
 #[test]
 fn a_draining_relay_serves_on_refuses_what_is_new_and_closes_what_stays() {
+    covers!("MOQT19-3.6-1");
     let mut world = World::new();
     world.relay("a", &[]);
     let broadcast = world.publisher("a");
@@ -70,6 +71,7 @@ fn who_leaves_in_time_ends_the_drain_early() {
 
 #[test]
 fn who_comes_during_a_drain_is_sent_on_and_refused() {
+    covers!("MOQT19-10.4-4");
     let mut world = World::new();
     world.relay("a", &[]);
     let broadcast = world.publisher("a");
@@ -126,6 +128,7 @@ fn tracks_leave_a_draining_relay_for_another_without_loss_or_duplicate() {
 
 #[test]
 fn an_upstream_that_goes_away_is_followed_to_where_it_says() {
+    covers!("MOQT19-10.4-8");
     let mut world = World::new();
     world.relay("a", &[]);
     world.relay("b", &["a"]);

@@ -235,6 +235,7 @@ fn objects_that_cannot_be_said_leave_the_stream_as_it_was() {
 
 #[test]
 fn ranges_mean_the_same_in_every_draft() {
+    covers!("MOQT20-5.1.2-4");
     let largest = Some(Location::new(10, 4));
     let at = |start: (u64, u64), end: (u64, u64)| {
         Some(FetchRange {
@@ -302,6 +303,7 @@ fn ranges_mean_the_same_in_every_draft() {
 
 #[test]
 fn fetches_that_cannot_be_are_refused_by_name() {
+    covers!("MOQT19-10.12.2-1", "MOQT19-10.12.2-2", "MOQT19-10.12.2-4");
     let mut peer = Peer::server(Draft::D18);
     peer.send(bidi(0), &Message::from(join(0, 8)));
     assert_eq!(
@@ -393,6 +395,7 @@ fn joins_name_a_subscription_of_ours() {
 
 #[test]
 fn fetch_ok_before_the_start_closes_the_session() {
+    covers!("MOQT19-10.13-2");
     for draft in ALL {
         let mut peer = Peer::client(draft);
         peer.command(|s| s.fetch(fetch(0))).unwrap();
@@ -469,6 +472,7 @@ fn streams_that_nobody_asked_for_are_stopped() {
 
 #[test]
 fn giving_a_fetch_up_stops_its_stream() {
+    covers!("MOQT19-5.2-2");
     let draft = Draft::D22;
     let mut peer = Peer::client(draft);
     let id = peer.command(|s| s.fetch(fetch(0))).unwrap();
@@ -488,6 +492,7 @@ fn giving_a_fetch_up_stops_its_stream() {
 
 #[test]
 fn a_fetch_that_the_peer_gives_up_is_reset() {
+    covers!("MOQT19-5.2-4");
     let mut peer = Peer::server(Draft::D22);
     peer.send(bidi(0), &Message::from(fetch(0)));
     let stream = peer.command(|s| s.open_fetch(RequestId(0), 5)).unwrap();

@@ -587,3 +587,96 @@ fn the_state_of_a_subscription_is_told_by_its_publisher_alone() {
         assert_eq!(peer.code(), None, "of our subscription");
     }
 }
+
+/// FETCH of the peer for all of a track.
+fn fetch(id: u64) -> Message {
+    Message::from(mainstem_core::moqt::message::Fetch {
+        request_id: RequestId(id),
+        target: mainstem_core::moqt::message::FetchTarget::Track(track("x")),
+        parameters: Parameters::default(),
+    })
+}
+
+#[test]
+fn a_fetch_is_answered_once() {
+    use mainstem_core::moqt::message::FetchOk;
+    covers!("MOQT19-5.2-1");
+    let answer = || {
+        let end = mainstem_core::moqt::Location::new(4, 9);
+        FetchOk::new(end, false, Properties::default())
+    };
+    for draft in Draft::ALL {
+        let mut accepted = Peer::server(draft);
+        accepted.send(bidi(0), &fetch(0));
+        accepted
+            .command(|s| s.accept_fetch(RequestId(0), answer()))
+            .unwrap();
+        assert!(
+            accepted
+                .command(|s| s.accept_fetch(RequestId(0), answer()))
+                .is_err()
+        );
+        assert!(reject(&mut accepted, RequestId(0)).is_err());
+        let answers = history(&accepted, bidi(0));
+        let answers: Vec<&String> = answers.iter().filter(|each| *each != "fin").collect();
+        assert_eq!(answers, ["FETCH_OK"]);
+        let mut refused = Peer::server(draft);
+        refused.send(bidi(0), &fetch(0));
+        reject(&mut refused, RequestId(0)).unwrap();
+        assert!(
+            refused
+                .command(|s| s.accept_fetch(RequestId(0), answer()))
+                .is_err()
+        );
+        assert_eq!(history(&refused, bidi(0)), ["REQUEST_ERROR", "fin"]);
+    }
+}
+
+#[test]
+fn a_fetch_that_is_given_up_before_its_answer_loses_both_streams() {
+    covers!("MOQT19-5.2-3", "MOQT19-5.2-4");
+    for draft in Draft::ALL {
+        let mut peer = Peer::server(draft);
+        peer.send(bidi(0), &fetch(0));
+        let stream = peer.command(|s| s.open_fetch(RequestId(0), 1)).unwrap();
+        // After STOP_SENDING the host has reset the direction by itself.
+        peer.reset(bidi(0));
+        assert!(peer.was_reset(stream), "{draft}: data");
+        assert!(peer.was_reset(bidi(0)), "{draft}: request");
+        assert_eq!(peer.session.requests_len(), 0);
+    }
+}
+
+#[test]
+fn fills_are_counted_among_the_streams_of_a_subscription() {
+    use mainstem_core::moqt::parameter::FillParameters;
+    covers!("MOQT20-10.12-2");
+    for draft in [Draft::D20, Draft::D21, Draft::D22] {
+        let mut peer = Peer::server(draft);
+        peer.send(
+            bidi(0),
+            &Message::from(Subscribe {
+                request_id: RequestId(0),
+                track: track("x"),
+                parameters: Parameters {
+                    fill: Some(Box::new(FillParameters::default())),
+                    ..Parameters::default()
+                },
+            }),
+        );
+        accept(&mut peer, "subscribe", RequestId(0)).unwrap();
+        let fill = peer.command(|s| s.open_fetch(RequestId(0), 1)).unwrap();
+        peer.command(|s| s.finish_stream(fill)).unwrap();
+        let live = peer
+            .command(|s| s.open_subgroup(RequestId(0), header(), 0))
+            .unwrap();
+        peer.command(|s| s.finish_stream(live)).unwrap();
+        peer.command(|s| s.publish_done(RequestId(0), PublishDoneCode::TRACK_ENDED, "over"))
+            .unwrap();
+        let Some(Message::PublishDone(done)) = peer.written(bidi(0), StreamRole::Request).pop()
+        else {
+            panic!("PUBLISH_DONE is not last");
+        };
+        assert_eq!(done.stream_count, Some(2), "{draft}");
+    }
+}
