@@ -111,22 +111,8 @@ impl RelayServer {
             return Err(StartError::OpenToOthers(config.listen));
         }
         let clock = Clock::start();
-        let mut host = mainstem_net::host_config(&clock)?;
-        if let Some(reset_key) = config.reset_key {
-            host.entropy.reset_key = reset_key;
-        }
-        host.limits.client_liveness = Some(mesh::LIVENESS);
-        // A relay behind this one has a request open for everything that it is told and takes.
-        host.limits.peer_bidi_streams_max = PEER_BIDI_STREAMS_MAX;
+        let host = host_config(&clock, config.certificates, config.reset_key)?;
         let skew = config.clock_skew;
-        host.server = Some(Server {
-            protocols: Draft::ALL
-                .iter()
-                .map(|draft| draft.protocol().to_owned())
-                .collect(),
-            web_transport: true,
-            certificates: config.certificates,
-        });
         let policy = match config.access {
             Access::Open => Policy::Open,
             Access::Control { .. } => Policy::Tokens {
@@ -247,6 +233,27 @@ impl MetricsSource {
     pub fn read(&self) -> Option<Metrics> {
         self.handle.ask(|host, _| host.app().metrics()).ok()
     }
+}
+
+fn host_config(
+    clock: &Clock,
+    certificates: Certificates,
+    reset_key: Option<[u8; 32]>,
+) -> Result<mainstem_quic::Config, NoEntropy> {
+    let mut host = mainstem_net::host_config(clock)?;
+    if let Some(reset_key) = reset_key {
+        host.entropy.reset_key = reset_key;
+    }
+    host.limits.client_liveness = Some(mesh::LIVENESS);
+    // A relay behind this one has a request open for everything that it is told and takes.
+    host.limits.peer_bidi_streams_max = PEER_BIDI_STREAMS_MAX;
+    let protocols = Draft::ALL.iter().map(|draft| draft.protocol().to_owned());
+    host.server = Some(Server {
+        protocols: protocols.collect(),
+        web_transport: true,
+        certificates,
+    });
+    Ok(host)
 }
 
 /// Where the machine's events go. On the shard's thread: nothing here may block.

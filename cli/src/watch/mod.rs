@@ -12,6 +12,7 @@ use mainstem_core::moqt::session;
 use mainstem_core::transport::Closed;
 use mainstem_core::viewer::{Chunk, Event, Selection, Viewer};
 use mainstem_net::{Client, Clock};
+use mainstem_quic::SessionUrl;
 use report::Close;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -23,6 +24,8 @@ use tokio::sync::mpsc;
 
 /// Pause before the first new attempt after a lost session; doubled up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(100);
+/// Pause before a relay that goes away is followed again.
+const MOVE_RETRY: Duration = Duration::from_millis(200);
 /// Longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
@@ -119,6 +122,9 @@ type Arrival = (u64, Event);
 /// A viewing under way.
 pub(crate) struct Viewing {
     client: Client<Viewer>,
+    /// Where the next attempt goes; a relay that goes away changes it.
+    url: SessionUrl,
+    moved_to: String,
     arrivals: mpsc::UnboundedReceiver<Arrival>,
     started: Instant,
     tally: Tally,
@@ -129,6 +135,8 @@ pub(crate) struct Viewing {
 
 enum Step {
     GoOn,
+    /// The relay goes away: connect where it says, after this pause, while the picture goes on.
+    Move(Duration),
     /// The stream is not there, or not there any more.
     Gone(String),
     Ended(Close),
@@ -155,6 +163,7 @@ impl Viewing {
             // The receiver is gone only when the command ends.
             let _ = sender.send((unix_now_us(), event));
         })?;
+        let url = client.url().clone();
         let file = arguments
             .output
             .as_ref()
@@ -162,6 +171,8 @@ impl Viewing {
             .transpose()?;
         Ok(Self {
             client,
+            url,
+            moved_to: String::new(),
             arrivals,
             started: Instant::now(),
             tally: Tally::default(),
@@ -199,6 +210,10 @@ impl Viewing {
             match self.take(at_us, event)? {
                 Step::GoOn => progress.show(&self.tally),
                 Step::Ended(close) => break close,
+                Step::Move(pause) => {
+                    tokio::time::sleep(pause).await;
+                    self.follow_relay();
+                }
                 Step::Gone(reason) if !arguments.reconnect => {
                     break Close {
                         reason: "network",
@@ -214,7 +229,13 @@ impl Viewing {
                         () = tokio::time::sleep(wait) => {}
                     }
                     self.tally.reconnects += 1;
-                    self.client.connect()?;
+                    // The relay that was asked for and the one that it named, in turn.
+                    let url = if self.tally.reconnects.is_multiple_of(2) {
+                        self.client.url()
+                    } else {
+                        &self.url
+                    };
+                    self.client.connect_to(url)?;
                 }
             }
         };
@@ -260,7 +281,36 @@ impl Viewing {
                 Ok(self.gone_or_over(reason))
             }
             Event::Unavailable { reason } => Ok(self.gone_or_over(reason)),
+            Event::Goaway { uri } => {
+                self.moved_to = uri;
+                Ok(Step::Move(Duration::ZERO))
+            }
+            Event::MoveFailed { reason } => {
+                tracing::info!(%reason, "cannot follow the relay yet");
+                Ok(Step::Move(MOVE_RETRY))
+            }
+            Event::Moved => {
+                self.tally.moves += 1;
+                Ok(Step::GoOn)
+            }
             Event::Closed(closed) => Ok(Self::closed(closed)),
+        }
+    }
+
+    /// Begins a session where the relay says. What comes of it is the machine's news.
+    fn follow_relay(&mut self) {
+        let begun = self
+            .url
+            .moved_to(&self.moved_to)
+            .map_err(anyhow::Error::from);
+        let begun = begun.and_then(|url| {
+            self.client.connect_to(&url)?;
+            Ok(url)
+        });
+        match begun {
+            Ok(url) => self.url = url,
+            // The old session lasts a while; when it ends, the usual way back is taken.
+            Err(error) => tracing::warn!(%error, "cannot follow the relay"),
         }
     }
 

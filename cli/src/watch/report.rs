@@ -48,6 +48,7 @@ pub(super) fn to_json(tally: &Tally, seconds: Duration, close: &Close) -> Value 
         "gaps": tally.gaps(),
         "seconds": seconds.as_secs_f64(),
         "reconnects": tally.reconnects,
+        "moves": tally.moves,
         "close": { "reason": close.reason, "detail": close.detail },
     })
 }

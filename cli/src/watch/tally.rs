@@ -40,6 +40,8 @@ pub(super) struct Tally {
     pub join: Option<Duration>,
     /// Sessions after the first.
     pub reconnects: u64,
+    /// Relays that went away and were followed, without an end of the picture.
+    pub moves: u64,
 }
 
 /// Latency figures that are kept; beyond it every second one is dropped and so on, so that a day of

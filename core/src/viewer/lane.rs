@@ -10,6 +10,7 @@
 //! | has ended | is stray | goes out, and becomes current | - |
 
 use super::Chunk;
+use crate::moqt::name::Location;
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(super) struct Lane {
     /// Chunks that may be held; more end the wait.
     held_max: usize,
     current: Option<u64>,
+    /// The newest object of the current group that went out.
+    last: Option<u64>,
     current_ended: bool,
     held: BTreeMap<u64, VecDeque<Chunk>>,
     held_len: usize,
@@ -43,6 +46,7 @@ impl Lane {
             patience,
             held_max,
             current: None,
+            last: None,
             current_ended: false,
             held: BTreeMap::new(),
             held_len: 0,
@@ -56,14 +60,26 @@ impl Lane {
         match self.current {
             None => {
                 self.current = Some(chunk.group);
+                self.last = Some(chunk.object);
                 self.out.push_back(Out::Chunk(chunk));
             }
-            Some(current) if chunk.group == current => self.out.push_back(Out::Chunk(chunk)),
+            // Known already: during a move both relays send it.
+            Some(current)
+                if chunk.group == current && self.last.is_some_and(|last| chunk.object <= last) => {
+            }
+            Some(current) if chunk.group == current => {
+                self.last = Some(chunk.object);
+                self.out.push_back(Out::Chunk(chunk));
+            }
             // Given up already, and told as a gap.
             Some(current) if chunk.group < current => {}
             Some(_) => {
+                let held = self.held.entry(chunk.group).or_default();
+                if held.back().is_some_and(|last| chunk.object <= last.object) {
+                    return;
+                }
                 self.held_len += 1;
-                self.held.entry(chunk.group).or_default().push_back(chunk);
+                held.push_back(chunk);
                 self.deadline.get_or_insert(now + self.patience);
                 if self.held_len > self.held_max {
                     self.give_up();
@@ -87,6 +103,12 @@ impl Lane {
             }
         }
         self.advance(now);
+    }
+
+    /// The place after what went out: where another relay has to go on. `None` before anything did.
+    pub(super) fn resume_at(&self) -> Option<Location> {
+        let next = self.last.map_or(0, |last| last.saturating_add(1));
+        Some(Location::new(self.current?, next))
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
@@ -135,6 +157,7 @@ impl Lane {
     fn begin(&mut self, group: u64) {
         let chunks = self.held.remove(&group).unwrap_or_default();
         self.held_len -= chunks.len();
+        self.last = chunks.back().map(|chunk| chunk.object);
         self.out.extend(chunks.into_iter().map(Out::Chunk));
         self.current = Some(group);
         self.current_ended = self.ended.contains(&group);

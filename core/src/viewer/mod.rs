@@ -13,10 +13,11 @@
 //! Source: seed document 003 (catalog); MSF draft-01; MOQT 5.
 
 mod lane;
+mod moving;
 
 use crate::catalog::{self, Catalog, Kind, MSF_TRACK, SEED_TRACK};
 use crate::moqt::error::SessionCode;
-use crate::moqt::name::{FullTrackName, TrackName, TrackNamespace};
+use crate::moqt::name::{FullTrackName, Location, TrackName, TrackNamespace};
 use crate::moqt::object::{Object, ObjectStatus};
 use crate::moqt::parameter::Parameters;
 use crate::moqt::session::{self, StreamEnd};
@@ -68,6 +69,18 @@ pub enum Event {
         /// Why, in words; begins with `auth_failed` when permission is what lacks.
         reason: String,
     },
+    /// The relay is going away: begin a session where it says, beside the one that lasts.
+    Goaway {
+        /// Where; empty for the same place.
+        uri: String,
+    },
+    /// That session did not come about; the old one still lasts. Try again after a pause.
+    MoveFailed {
+        /// Why, in words.
+        reason: String,
+    },
+    /// Everything comes from the new session now; the old one is closed.
+    Moved,
     /// The session is over.
     Closed(Closed),
 }
@@ -104,7 +117,11 @@ pub struct Viewer {
     catalog: Option<Catalog>,
     tracks: BTreeMap<String, Key>,
     names: BTreeMap<Key, String>,
-    lanes: BTreeMap<Key, Lane>,
+    /// By name: a track that moves has two subscriptions for a while.
+    lanes: BTreeMap<String, Lane>,
+    moving: Option<moving::Move>,
+    /// The session that was left: its end is no news.
+    left: Option<SessionId>,
     events: VecDeque<Event>,
 }
 
@@ -124,6 +141,8 @@ impl Viewer {
             tracks: BTreeMap::new(),
             names: BTreeMap::new(),
             lanes: BTreeMap::new(),
+            moving: None,
+            left: None,
             events: VecDeque::new(),
         }
     }
@@ -149,37 +168,56 @@ impl Viewer {
     fn take(&mut self, now: Instant, event: TrackEvent) {
         match event {
             TrackEvent::Ready { session } => {
+                if self.move_to(now, session) {
+                    return;
+                }
                 self.forget_session();
                 self.session = Some(session);
                 self.ask_catalog(CatalogFormat::Msf);
             }
             TrackEvent::Object { key, object } => self.take_object(now, key, &object),
             TrackEvent::SubgroupEnded { key, group, end } => {
-                if let Some(lane) = self.lanes.get_mut(&key) {
-                    lane.ended(now, group, end == StreamEnd::Finished);
+                let is_whole = end == StreamEnd::Finished;
+                // What a session that is being left cuts short, the new one goes on with.
+                if (is_whole || self.moving.is_none())
+                    && let Some(lane) = self.lane_of(key)
+                {
+                    lane.ended(now, group, is_whole);
                 }
                 self.drain_lane(key);
             }
             TrackEvent::Rejected { key, error, .. } => {
-                self.take_refusal(key, &error.reason);
+                if !self.is_moved_refused(key) {
+                    self.take_refusal(key, &error.reason);
+                }
             }
             TrackEvent::Ended { key, reason, .. } => {
+                if self.is_moved_refused(key) {
+                    return;
+                }
                 if let Some(track) = self.forget_track(key) {
                     self.events.push_back(Event::TrackEnded { track, reason });
                 }
             }
             TrackEvent::Closed { session, closed } => {
+                if self.left.take_if(|left| *left == session).is_some()
+                    || self.take_closed_while_moving(session, &closed)
+                {
+                    return;
+                }
                 if self.session.is_none_or(|current| current == session) {
                     self.forget_session();
                     self.events.push_back(Event::Closed(closed));
                 }
             }
-            TrackEvent::Accepted { .. } | TrackEvent::Goaway { .. } => {}
+            TrackEvent::Goaway { session, uri } => self.begin_move(session, uri),
+            TrackEvent::Accepted { .. } => {}
         }
     }
 
     fn forget_session(&mut self) {
         self.session = None;
+        self.moving = None;
         self.catalog_key = None;
         self.msf = catalog::msf::Reader::new(self.limits);
         self.catalog = None;
@@ -200,11 +238,13 @@ impl Viewer {
     }
 
     fn ask(&mut self, name: &str) -> Option<Key> {
+        self.ask_of(self.session?, name, Parameters::default())
+    }
+
+    fn ask_of(&mut self, session: SessionId, name: &str, parameters: Parameters) -> Option<Key> {
         let name = TrackName(Bytes::copy_from_slice(name.as_bytes()));
         let track = FullTrackName::new(self.namespace.clone(), name).ok()?;
-        self.subscriber
-            .subscribe(self.session?, track, Parameters::default())
-            .ok()
+        self.subscriber.subscribe(session, track, parameters).ok()
     }
 
     fn take_refusal(&mut self, key: Key, reason: &str) {
@@ -234,8 +274,15 @@ impl Viewer {
         });
     }
 
+    fn lane_of(&mut self, key: Key) -> Option<&mut Lane> {
+        self.lanes.get_mut(self.names.get(&key)?)
+    }
+
     fn drain_lane(&mut self, key: Key) {
-        let (Some(track), Some(lane)) = (self.names.get(&key), self.lanes.get_mut(&key)) else {
+        let Some(track) = self.names.get(&key) else {
+            return;
+        };
+        let Some(lane) = self.lanes.get_mut(track) else {
             return;
         };
         while let Some(out) = lane.poll() {
@@ -249,8 +296,8 @@ impl Viewer {
     }
 
     fn forget_track(&mut self, key: Key) -> Option<String> {
-        self.lanes.remove(&key);
         let name = self.names.remove(&key)?;
+        self.lanes.remove(&name);
         self.tracks.remove(&name);
         Some(name)
     }
@@ -259,11 +306,17 @@ impl Viewer {
         if object.status != ObjectStatus::Normal {
             return;
         }
+        if self.take_moved_catalog(key, object) {
+            return;
+        }
         match self.catalog_key {
             Some((of, format)) if of == key => self.take_catalog(format, object),
             _ => {
-                let (Some(track), Some(lane)) = (self.names.get(&key), self.lanes.get_mut(&key))
-                else {
+                self.check_moved(key, Location::new(object.group, object.object));
+                let Some(track) = self.names.get(&key) else {
+                    return;
+                };
+                let Some(lane) = self.lanes.get_mut(track) else {
                     return;
                 };
                 let chunk = Chunk {
@@ -327,7 +380,8 @@ impl Viewer {
             if let Some(key) = self.ask(name) {
                 self.tracks.insert(name.to_owned(), key);
                 self.names.insert(key, name.to_owned());
-                self.lanes.insert(key, Lane::new(PATIENCE, HELD_MAX));
+                let lane = Lane::new(PATIENCE, HELD_MAX);
+                self.lanes.insert(name.to_owned(), lane);
             }
         }
     }
@@ -352,14 +406,18 @@ impl App for Viewer {
     fn handle_timeout(&mut self, now: Instant) {
         self.subscriber.handle_timeout(now);
         self.process(now);
+        self.handle_move_timeout(now);
         let due: Vec<Key> = self
-            .lanes
+            .tracks
             .iter()
-            .filter(|(_, lane)| lane.next_timeout().is_some_and(|at| at <= now))
-            .map(|(key, _)| *key)
+            .filter(|(name, _)| {
+                let at = self.lanes.get(*name).and_then(Lane::next_timeout);
+                at.is_some_and(|at| at <= now)
+            })
+            .map(|(_, key)| *key)
             .collect();
         for key in due {
-            if let Some(lane) = self.lanes.get_mut(&key) {
+            if let Some(lane) = self.lane_of(key) {
                 lane.handle_timeout(now);
             }
             self.drain_lane(key);
@@ -375,6 +433,9 @@ impl App for Viewer {
 
     fn next_timeout(&self) -> Option<Instant> {
         let lanes = self.lanes.values().filter_map(Lane::next_timeout);
-        lanes.chain(self.subscriber.next_timeout()).min()
+        lanes
+            .chain(self.subscriber.next_timeout())
+            .chain(self.move_timeout())
+            .min()
     }
 }
