@@ -141,6 +141,12 @@ pub(crate) const SUITES: &[Suite] = &[
         Work::EndToEnd("restart"),
     ),
     Suite::new(
+        "mesh",
+        "relays as each other's upstreams: chains, a kill, a drain",
+        &[],
+        Work::EndToEnd("mesh"),
+    ),
+    Suite::new(
         "refusals",
         "each wrong credential has its own clear answer",
         &[Need::Ffmpeg, Need::Clip],

@@ -5,6 +5,7 @@
 //! | [`program`] | starts a program in a process group of its own, reads its output, ends it on drop |
 //! | [`up`] | `mainstem up` on free ports, ready when it says so |
 //! | [`api`] | calls the control plane over HTTP |
+//! | [`relays`] | `mainstem relay` on free ports, and publishers to them |
 //! | [`watch`] | `mainstem watch`, and the report that it prints |
 //! | [`media`] | ffmpeg as encoder, ffprobe as judge |
 //! | [`peers`] | aiomoqt's interoperability client |
@@ -24,6 +25,7 @@ pub mod api;
 pub mod media;
 pub mod peers;
 pub mod program;
+pub mod relays;
 pub mod token;
 pub mod up;
 pub mod watch;

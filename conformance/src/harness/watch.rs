@@ -66,6 +66,8 @@ pub struct Report {
     pub gaps: u64,
     /// Sessions after the first.
     pub reconnects: u64,
+    /// Relays that went away and were followed.
+    pub moves: u64,
     /// Why the last session ended.
     pub close_reason: String,
 }
@@ -95,6 +97,18 @@ impl Watch {
         Self {
             process: Running::start(scratch, "watch", &mut command),
             limit: Duration::from_secs(view.seconds) + SLACK,
+        }
+    }
+
+    /// Starts a viewer of any relay, that trusts any certificate.
+    pub fn start_at(scratch: &Scratch, url: &str, seconds: u64) -> Self {
+        let mut command = Command::new(mainstem());
+        let seconds_text = seconds.to_string();
+        command.args(["watch", url, "--json", "--insecure"]);
+        command.args(["--seconds", &seconds_text]);
+        Self {
+            process: Running::start(scratch, "watch", &mut command),
+            limit: Duration::from_secs(seconds) + SLACK,
         }
     }
 
@@ -134,6 +148,7 @@ impl Report {
             frames: count(&value, "frames"),
             gaps: count(&value, "gaps"),
             reconnects: value["reconnects"].as_u64().unwrap_or(0),
+            moves: value["moves"].as_u64().unwrap_or(0),
             close_reason: value["close"]["reason"]
                 .as_str()
                 .unwrap_or_default()
