@@ -164,6 +164,16 @@ fn viewers_behind_a_relay_that_dies_and_comes_back_stay_and_lose_at_most_what_wa
     let mut seen = viewer.seen();
     seen.sort_unstable();
     assert_eq!(seen, expected, "what A retains fills the hole");
+    assert!(
+        !viewer.has(|event| matches!(
+            event,
+            mainstem_core::moqt::subscriber::Event::SubgroupEnded {
+                end: mainstem_core::moqt::session::StreamEnd::Reset(_),
+                ..
+            }
+        )),
+        "no stream was reset"
+    );
     assert_eq!(other.seen(), expected);
     assert!(!viewer.is_ended());
     for at in ["b", "c"] {

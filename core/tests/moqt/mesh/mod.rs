@@ -3,6 +3,7 @@
 
 mod chain;
 mod goaway;
+mod moving;
 mod trust;
 
 use crate::net::{Net, Node, NodeId};

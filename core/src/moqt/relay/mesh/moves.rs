@@ -339,6 +339,20 @@ impl Relay {
         self.arm_takeover(now, id);
     }
 
+    /// A session with another relay is lost. It may come back soon, or another one may have its
+    /// tracks: what is open waits for that.
+    pub(super) fn await_takeover(&mut self, now: Instant, session: SessionId) {
+        let of_session = (session, RequestId(0))..=(session, RequestId(u64::MAX));
+        let fed: Vec<TrackId> = self
+            .upstreams
+            .range(of_session)
+            .map(|(_, id)| *id)
+            .collect();
+        for id in fed {
+            self.begin_takeover(now, id);
+        }
+    }
+
     fn arm_takeover(&mut self, now: Instant, id: TrackId) {
         let limits = self.mesh.config.limits;
         let at = now + limits.takeover_timeout + limits.answer_timeout;

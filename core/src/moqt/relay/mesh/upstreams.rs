@@ -343,6 +343,9 @@ impl Relay {
         session: SessionId,
         closed: &Closed,
     ) {
+        if self.mesh.is_link(session) {
+            self.await_takeover(now, session);
+        }
         let dialled = self.mesh.dialled.remove(&session);
         let link = self.mesh.links.remove(&session);
         if let Some(link) = &link {

@@ -326,7 +326,9 @@ impl Relay {
             // Somebody else may publish the namespace already.
             if self.subscribe_upstream(now, id) {
                 self.begin_takeover(now, id);
-            } else if let Some(entry) = self.entries.get_mut(&id) {
+            } else if let Some(entry) = self.entries.get_mut(&id)
+                && entry.takeover.is_empty()
+            {
                 entry.track.abandon_open(now, &mut self.sessions);
             }
             self.arm_track(id);
