@@ -20,6 +20,7 @@
     reason = "a command speaks by printing"
 )]
 
+mod bounds;
 mod certificate;
 mod connect;
 mod demo;

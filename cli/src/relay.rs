@@ -4,6 +4,7 @@
 //! loopback address only). Settings come, each stronger than the one before, from defaults, a TOML
 //! file, `MAINSTEM_*` variables and the command line.
 
+use crate::bounds;
 use crate::certificate::{self, Source};
 use crate::failure::Failure;
 use crate::mesh::{self, End, Ends};
@@ -12,7 +13,7 @@ use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use mainstem_core::resolve::Secret;
-use mainstem_relay::{Access, RelayServer};
+use mainstem_relay::{Access, EventLogConfig, RelayServer};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -55,6 +56,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     #[serde(flatten)]
     pub mesh: mesh::Arguments,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub bounds: bounds::Arguments,
     /// Print one line of JSON on standard output when serving
     #[arg(long)]
     #[serde(skip)]
@@ -88,6 +92,9 @@ struct Settings {
     mesh_secret_file: Option<PathBuf>,
     drain_to: Option<String>,
     drain_timeout: Option<u64>,
+    cache_mb_max: usize,
+    connections_per_address_max: usize,
+    event_log: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -109,6 +116,9 @@ impl Default for Settings {
             mesh_secret_file: None,
             drain_to: None,
             drain_timeout: None,
+            cache_mb_max: bounds::CACHE_MB_MAX,
+            connections_per_address_max: 0,
+            event_log: None,
         }
     }
 }
@@ -131,6 +141,7 @@ impl Settings {
             "control_secret_file",
         ];
         names.extend(mesh::NAMES);
+        names.extend(bounds::NAMES);
         let layers = layers
             .merge(Env::prefixed("MAINSTEM_").only(&names))
             .merge(Serialized::defaults(arguments));
@@ -198,12 +209,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         access: settings.access()?,
         relay: mainstem_core::moqt::relay::Config {
             mesh: mesh.config(random_bytes()?),
-            ..mainstem_core::moqt::relay::Config::default()
+            ..bounds::relay(settings.cache_mb_max)
         },
         name: certificate::hex(&random_bytes::<8>()?),
         clock_skew: mainstem_relay::CLOCK_SKEW_DEFAULT,
         upstreams: mesh.upstreams()?,
         reset_key: Some(reset_key(&settings.data_dir)?),
+        connections_per_address_max: settings.connections_per_address_max,
+        event_log: settings.event_log.as_ref().map(EventLogConfig::new),
     })
     .map_err(anyhow::Error::from)?;
     relay.informed().await;

@@ -6,6 +6,7 @@
 //! Settings come, each stronger than the one before, from defaults, a TOML file, `MAINSTEM_*`
 //! variables and the command line.
 
+use crate::bounds;
 use crate::certificate::{self, Source};
 use crate::failure::Failure;
 use crate::mesh::{self, End, Ends};
@@ -16,7 +17,7 @@ use mainstem_control::{Control, MetricsPage};
 use mainstem_core::resolve::Secret;
 use mainstem_engine::uplink::Trust;
 use mainstem_engine::{ControlConfig, Engine, RelayConfig};
-use mainstem_relay::{Access, RelayServer};
+use mainstem_relay::{Access, EventLogConfig, RelayServer};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -67,6 +68,9 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     #[serde(flatten)]
     pub mesh: mesh::Arguments,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub bounds: bounds::Arguments,
     /// Print one line of JSON on standard output when serving
     #[arg(long)]
     #[serde(skip)]
@@ -100,6 +104,9 @@ pub(crate) struct Settings {
     mesh_secret_file: Option<PathBuf>,
     drain_to: Option<String>,
     drain_timeout: Option<u64>,
+    cache_mb_max: usize,
+    connections_per_address_max: usize,
+    event_log: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -122,6 +129,9 @@ impl Default for Settings {
             mesh_secret_file: None,
             drain_to: None,
             drain_timeout: None,
+            cache_mb_max: bounds::CACHE_MB_MAX,
+            connections_per_address_max: 0,
+            event_log: None,
         }
     }
 }
@@ -145,6 +155,7 @@ impl Settings {
             "open_relay",
         ];
         names.extend(mesh::NAMES);
+        names.extend(bounds::NAMES);
         let layers = layers
             .merge(Env::prefixed("MAINSTEM_").only(&names))
             .merge(Serialized::defaults(arguments));
@@ -235,12 +246,14 @@ impl Roles {
             access,
             relay: mainstem_core::moqt::relay::Config {
                 mesh: mesh.config(random_bytes()?),
-                ..mainstem_core::moqt::relay::Config::default()
+                ..bounds::relay(settings.cache_mb_max)
             },
             upstreams: mesh.upstreams()?,
             name: certificate::hex(&random_bytes::<8>()?),
             clock_skew: mainstem_relay::CLOCK_SKEW_DEFAULT,
             reset_key: Some(reset_key(&settings.data_dir)?),
+            connections_per_address_max: settings.connections_per_address_max,
+            event_log: settings.event_log.as_ref().map(EventLogConfig::new),
         })?;
         // Set once, a few lines after it was made.
         let _ = figures.relay.set(relay.metrics_source());

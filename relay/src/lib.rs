@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`RelayServer`] | one shard with the relay machine; answers its questions, feeds it changes |
 //! | [`control`] | the control plane's HTTP face, as a relay needs it |
+//! | [`EventLogConfig`] | where sessions' event logs go, when they are asked for |
 //! | [`metrics`] | what the relay does, in Prometheus' text format |
 //!
 //! The machine decides; this crate carries. While the control plane cannot be reached, viewers go on
@@ -13,10 +14,12 @@
 #![forbid(unsafe_code)]
 
 pub mod control;
+mod event_log;
 mod follow;
 pub mod mesh;
 pub mod metrics;
 mod server;
 
+pub use event_log::EventLogConfig;
 pub use mesh::{Discovery, StaticList, Upstreams};
 pub use server::{Access, CLOCK_SKEW_DEFAULT, Config, MetricsSource, RelayServer, StartError};

@@ -11,15 +11,18 @@
 //! | dialler | the machine's wish | connects to an upstream |
 
 use crate::control::{ClientError, ControlClient};
+use crate::event_log::{EventLog, EventLogConfig};
 use crate::follow::Follower;
 use crate::mesh::{self, Upstreams};
+use crate::metrics::Figures;
 use mainstem_core::jwt::KeySet;
 use mainstem_core::moqt::Draft;
 use mainstem_core::moqt::relay::mesh::{News, UpstreamId};
-use mainstem_core::moqt::relay::{self, Event, Metrics, OpId, Policy, Relay};
+use mainstem_core::moqt::relay::{self, Event, OpId, Policy, Relay, SessionSummary};
 use mainstem_core::resolve::{
     PRESENCE_INPUTS_MAX, PRESENCE_INTERVAL_SECS, Presence, ResolveRequest, Secret,
 };
+use mainstem_core::transport::{Closed, Origin};
 use mainstem_net::{
     CallError, Clock, Handle, NoEntropy, Shard, ShardConfig, ShardError, SocketOptions,
 };
@@ -69,6 +72,10 @@ pub struct Config {
     /// Keys stateless resets. Kept over restarts, so that the connections of a relay that was
     /// killed end at once instead of timing out; `None` draws a new one.
     pub reset_key: Option<[u8; 32]>,
+    /// Connections that one address may have; 0 for no bound.
+    pub connections_per_address_max: usize,
+    /// Where the event logs of all sessions go; `None` keeps none.
+    pub event_log: Option<EventLogConfig>,
 }
 
 /// Forgiven difference between clocks, unless [`Config::clock_skew`] says otherwise.
@@ -87,6 +94,14 @@ pub enum StartError {
     /// The socket or TLS.
     #[error(transparent)]
     Shard(#[from] ShardError),
+    /// The folder of the event logs.
+    #[error("cannot keep event logs in {folder}: {source}")]
+    EventLog {
+        /// The folder.
+        folder: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The HTTP client.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -111,7 +126,12 @@ impl RelayServer {
             return Err(StartError::OpenToOthers(config.listen));
         }
         let clock = Clock::start();
-        let host = host_config(&clock, config.certificates, config.reset_key)?;
+        let mut host = host_config(&clock, config.certificates, config.reset_key)?;
+        host.limits.connections_per_address_max = config.connections_per_address_max;
+        let event_log = config
+            .event_log
+            .map(|log| start_log(log, clock))
+            .transpose()?;
         let skew = config.clock_skew;
         let policy = match config.access {
             Access::Open => Policy::Open,
@@ -122,6 +142,7 @@ impl RelayServer {
         };
         let mut machine = Relay::new(config.relay, policy);
         machine.set_clock(clock.now(), clock.unix_time(clock.now()));
+        machine.log_all(event_log.is_some());
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let (dials, wishes) = mpsc::channel(mesh::DIALS_MAX);
         let (told_drained, drained) = watch::channel(None);
@@ -129,6 +150,7 @@ impl RelayServer {
             questions,
             dials,
             drained: told_drained,
+            event_log,
         };
         let shard = Shard::spawn(
             ShardConfig {
@@ -230,8 +252,8 @@ pub struct MetricsSource {
 
 impl MetricsSource {
     /// The figures now; `None` when the relay has ended.
-    pub fn read(&self) -> Option<Metrics> {
-        self.handle.ask(|host, _| host.app().metrics()).ok()
+    pub fn read(&self) -> Option<Figures> {
+        self.handle.ask(|host, _| Figures::of(host)).ok()
     }
 }
 
@@ -261,6 +283,7 @@ struct Outlets {
     questions: mpsc::Sender<(OpId, ResolveRequest)>,
     dials: mpsc::Sender<(UpstreamId, String)>,
     drained: watch::Sender<Option<usize>>,
+    event_log: Option<EventLog>,
 }
 
 impl Outlets {
@@ -297,6 +320,13 @@ impl Outlets {
             Event::Drained { late } => {
                 self.drained.send_replace(Some(late));
             }
+            Event::Logged { session, record } => {
+                if let Some(log) = &self.event_log {
+                    log.put(session, record);
+                }
+            }
+            Event::Opened { summary } => log_opened(&summary),
+            Event::Closed { summary, closed } => log_closed(&summary, &closed),
         }
     }
 }
@@ -316,6 +346,56 @@ fn tell_mesh_news(news: News) {
             tracing::warn!(%relay, %reason, "an announcement was refused");
         }
     }
+}
+
+fn start_log(config: EventLogConfig, clock: Clock) -> Result<EventLog, StartError> {
+    let folder = config.folder.display().to_string();
+    EventLog::start(config, clock.unix_time_at_epoch())
+        .map_err(|source| StartError::EventLog { folder, source })
+}
+
+fn carrier(summary: &SessionSummary) -> &'static str {
+    if summary.is_web_transport {
+        "webtransport"
+    } else {
+        "quic"
+    }
+}
+
+fn log_opened(summary: &SessionSummary) {
+    tracing::info!(
+        session = summary.session.0,
+        remote = %summary.remote,
+        protocol = %summary.protocol,
+        carrier = carrier(summary),
+        "session opened"
+    );
+}
+
+fn log_closed(summary: &SessionSummary, closed: &Closed) {
+    let (by, code, reason) = match closed {
+        Closed::Application { by, code, reason } => {
+            let by = match by {
+                Origin::Local => "us",
+                Origin::Peer => "peer",
+            };
+            (by, Some(*code), reason)
+        }
+        Closed::Transport { reason } => ("transport", None, reason),
+    };
+    tracing::info!(
+        session = summary.session.0,
+        remote = %summary.remote,
+        protocol = %summary.protocol,
+        carrier = carrier(summary),
+        seconds = summary.age.as_secs(),
+        bytes_in = summary.bytes_in,
+        bytes_out = summary.bytes_out,
+        by,
+        code,
+        reason = ?reason,
+        "session closed"
+    );
 }
 
 async fn answer_questions(

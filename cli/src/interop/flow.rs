@@ -56,6 +56,7 @@ impl Playing {
                 Event::Update {
                     request: of,
                     parameters,
+                    ..
                 } if *of == request => Some(Ok(parameters.clone())),
                 Event::Cancelled { request: of, code } if *of == request => Some(Err(*code)),
                 _ => None,
