@@ -162,6 +162,25 @@ impl Message {
         }
     }
 
+    /// Its Message Parameters, to be changed before it is sent or passed on.
+    pub(super) const fn parameters_mut(&mut self) -> Option<&mut Parameters> {
+        match self {
+            Self::RequestOk(m) => Some(&mut m.parameters),
+            Self::RequestUpdate(m) => Some(&mut m.parameters),
+            Self::Subscribe(m) => Some(&mut m.parameters),
+            Self::SubscribeOk(m) => Some(&mut m.parameters),
+            Self::Publish(m) => Some(&mut m.parameters),
+            Self::PublishStateNotify(m) => Some(&mut m.parameters),
+            Self::PublishNamespace(m) => Some(&mut m.parameters),
+            Self::SubscribeNamespace(m) => Some(&mut m.parameters),
+            Self::SubscribeTracks(m) => Some(&mut m.parameters),
+            Self::TrackStatus(m) => Some(&mut m.parameters),
+            Self::Fetch(m) => Some(&mut m.parameters),
+            Self::FetchOk(m) => Some(&mut m.parameters),
+            _ => None,
+        }
+    }
+
     /// Appends the message: type, length, body. On an error `out` is as it was.
     pub fn encode(&self, draft: Draft, out: &mut BytesMut) -> Result<(), EncodeError> {
         let before = out.len();

@@ -5,7 +5,7 @@
 //! (REQUEST_OK), 10.6.1 (redirects), 10.13 (FETCH_OK).
 
 use crate::moqt::draft::Draft;
-use crate::moqt::error::{ProtocolError, SessionCode};
+use crate::moqt::error::ProtocolError;
 use crate::moqt::message::{Goaway, RequestError, RequestKind, RequestOk};
 use crate::moqt::name::Location;
 use crate::moqt::parameter::AuthorizationToken;
@@ -24,28 +24,6 @@ pub(super) fn setup_tokens(side: Side, tokens: &[AuthorizationToken]) -> Result<
         return Err(ProtocolError::violation(
             "SETUP refers to an alias of a token",
         ));
-    }
-    Ok(())
-}
-
-/// Tokens of a request. This end offers no cache, so nothing can be registered or referred to.
-pub(super) fn request_tokens(tokens: &[AuthorizationToken]) -> Result<(), ProtocolError> {
-    for token in tokens {
-        match token {
-            AuthorizationToken::UseValue { .. } => {}
-            AuthorizationToken::Register { .. } => {
-                return Err(ProtocolError::new(
-                    SessionCode::AUTH_TOKEN_CACHE_OVERFLOW,
-                    "a token is registered, and no cache was offered",
-                ));
-            }
-            AuthorizationToken::UseAlias { .. } | AuthorizationToken::Delete { .. } => {
-                return Err(ProtocolError::new(
-                    SessionCode::UNKNOWN_AUTH_TOKEN_ALIAS,
-                    "alias of a token that is not registered",
-                ));
-            }
-        }
     }
     Ok(())
 }

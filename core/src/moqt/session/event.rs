@@ -244,6 +244,12 @@ pub enum CommandError {
         /// The limit.
         limit: usize,
     },
+    /// As many updates of one request await their answer as the peer allows.
+    #[error("{limit} updates of the request await their answer, the limit")]
+    TooManyUpdates {
+        /// The limit.
+        limit: usize,
+    },
     /// The peer sent GOAWAY.
     #[error("the peer is going away")]
     GoingAway,

@@ -337,7 +337,18 @@ impl Session {
                 "AUTHORITY is not allowed here",
             ));
         }
-        checks::setup_tokens(self.side, &setup.authorization_tokens)?;
+        let tokens = self
+            .peer_tokens
+            .take_setup(self.side, setup.authorization_tokens)?;
+        let cache = setup.max_auth_token_cache_size.unwrap_or(0);
+        let registered = std::mem::take(&mut self.setup_tokens);
+        self.own_tokens.set_limit(cache, &registered);
+        // 0 and absent are no limit; ours holds all the same.
+        let updates = setup.max_request_updates.filter(|updates| *updates > 0);
+        let updates = updates.and_then(|updates| usize::try_from(updates).ok());
+        self.peer_updates_max = updates
+            .unwrap_or(usize::MAX)
+            .min(self.limits.request_gaps_max);
         let target = match (self.side, self.carrier) {
             (Side::Client, _) => None,
             (Side::Server, Carrier::WebTransport) => self.target.take(),
@@ -350,7 +361,7 @@ impl Session {
         let implementation = setup.implementation;
         self.event(Event::Ready(Ready {
             target,
-            tokens: setup.authorization_tokens,
+            tokens,
             implementation,
             options: setup.options,
         }));

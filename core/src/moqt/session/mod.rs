@@ -27,6 +27,7 @@ mod request_ids;
 mod requests;
 mod sessions;
 pub mod tally;
+mod tokens;
 mod watch;
 
 use crate::moqt::draft::Draft;
@@ -34,7 +35,7 @@ use crate::moqt::error::{ProtocolError, PublishDoneCode, RequestCode, SessionCod
 use crate::moqt::message::{Goaway, Message, RequestError, RequestOk, Setup, SubscribeOk};
 use crate::moqt::name::{RequestId, TrackAlias, TrackNamespace};
 use crate::moqt::object;
-use crate::moqt::parameter::Parameters;
+use crate::moqt::parameter::{AuthorizationToken, Parameters};
 use crate::payload::Payload;
 use crate::time::Instant;
 use crate::transport::{
@@ -68,8 +69,13 @@ pub struct Limits {
     pub publish_done_timeout: Duration,
     /// Open requests, of both ends together.
     pub requests_max: usize,
-    /// Request IDs that may be skipped, and REQUEST_UPDATEs that may await their answer.
+    /// Request IDs that may be skipped, and REQUEST_UPDATEs of ours that may await their answer.
     pub request_gaps_max: usize,
+    /// REQUEST_UPDATEs of the peer on one request that may await their answer; offered in SETUP.
+    pub request_updates_max: usize,
+    /// Bytes of registered tokens that are kept for the peer, as it counts them: 16 and the value
+    /// for each. Offered in SETUP; 0 keeps none.
+    pub token_cache_bytes_max: u32,
     /// Namespaces that the peer may announce on one SUBSCRIBE_NAMESPACE; passing it costs the request.
     pub namespaces_max: usize,
     /// Fills of one subscription that are asked for and have not begun; the oldest is forgotten.
@@ -93,6 +99,8 @@ impl Default for Limits {
             publish_done_timeout: Duration::from_secs(3),
             requests_max: 1024,
             request_gaps_max: 1024,
+            request_updates_max: 64,
+            token_cache_bytes_max: 0,
             namespaces_max: 65_536,
             fills_max: 16,
             incoming_streams_max: 2048,
@@ -144,6 +152,13 @@ pub struct Session {
     retired_aliases: VecDeque<TrackAlias>,
     next_alias: u64,
 
+    peer_tokens: tokens::PeerTokens,
+    own_tokens: tokens::OwnTokens,
+    /// Tokens of our SETUP, until the peer's tells which it keeps.
+    setup_tokens: Vec<AuthorizationToken>,
+    /// Unanswered updates that the peer allows on one request.
+    peer_updates_max: usize,
+
     outgoing: BTreeMap<StreamId, DataStream>,
     next_uni: u64,
     next_bidi: u64,
@@ -155,7 +170,8 @@ pub struct Session {
 impl Session {
     /// A session over a transport session that just opened; sends SETUP at once.
     ///
-    /// `setup` holds what we tell the peer. Path and authority belong in it on the client side of
+    /// `setup` holds what we tell the peer; the token cache and the limit of updates are those of
+    /// `limits`. Path and authority belong in it on the client side of
     /// raw QUIC only.
     pub fn new(
         now: Instant,
@@ -196,6 +212,10 @@ impl Session {
             aliases_in: BTreeMap::new(),
             retired_aliases: VecDeque::new(),
             next_alias: 0,
+            peer_tokens: tokens::PeerTokens::new(limits.token_cache_bytes_max.into()),
+            own_tokens: tokens::OwnTokens::default(),
+            setup_tokens: setup.authorization_tokens.clone(),
+            peer_updates_max: limits.request_gaps_max,
             outgoing: BTreeMap::new(),
             next_uni: 1,
             next_bidi: 0,
@@ -207,6 +227,12 @@ impl Session {
             stream: control_out,
             priority: CONTROL_PRIORITY,
         });
+        session.own_tokens.note_setup(&setup.authorization_tokens);
+        let mut setup = setup;
+        // What is offered is what is held to.
+        setup.max_request_updates = Some(limits.request_updates_max.max(1) as u64);
+        setup.max_auth_token_cache_size =
+            Some(u64::from(limits.token_cache_bytes_max)).filter(|size| *size > 0);
         if session.send(control_out, &Message::Setup(setup)).is_err() {
             session.close(
                 SessionCode::INTERNAL_ERROR,

@@ -24,7 +24,9 @@ fn setup_goes_out_at_once_on_the_first_stream() {
     let control = StreamId::new(Origin::Local, Direction::Unidirectional, 0);
     assert!(matches!(&peer.outputs[0], Output::Open { stream, .. } if *stream == control));
     let written = peer.written(control, StreamRole::Control);
-    assert_eq!(written, [Message::from(Setup::default())]);
+    let updates = Limits::default().request_updates_max as u64;
+    let expected = setup(|setup| setup.max_request_updates = Some(updates));
+    assert_eq!(written, [expected]);
     assert!(!peer.session.is_ready());
 }
 

@@ -5,6 +5,7 @@ mod lifetime;
 mod requests;
 mod rules;
 mod streams;
+mod tokens;
 
 use bytes::{Bytes, BytesMut};
 use mainstem_core::moqt::Draft;

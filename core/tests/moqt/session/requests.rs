@@ -5,7 +5,7 @@ use mainstem_core::moqt::message::{
     NamespaceDone, PublishNamespace, Redirect, RequestOk, RequestUpdate, SubscribeNamespace,
 };
 use mainstem_core::moqt::property::PropertiesBuilder;
-use mainstem_core::moqt::session::Accepted;
+use mainstem_core::moqt::session::{Accepted, CommandError};
 
 fn publish_namespace(id: u64, path: &str) -> Message {
     Message::from(PublishNamespace {
@@ -63,10 +63,13 @@ fn ids_of_updates_are_request_ids_too() {
 #[test]
 fn unanswered_updates_are_bounded() {
     let limits = Limits {
-        request_gaps_max: 2,
+        request_updates_max: 2,
         ..Limits::default()
     };
     let mut peer = Peer::ready_with(Draft::D22, Side::Server, limits);
+    let control = StreamId::new(Origin::Local, Direction::Unidirectional, 0);
+    let setup = &peer.written(control, StreamRole::Control)[0];
+    assert!(matches!(setup, Message::Setup(setup) if setup.max_request_updates == Some(2)));
     peer.send(bidi(0), &subscribe(0, "x"));
     peer.send(bidi(0), &update(2));
     peer.send(bidi(0), &update(4));
@@ -76,6 +79,34 @@ fn unanswered_updates_are_bounded() {
     assert_eq!(peer.code(), None);
     peer.send(bidi(0), &update(8));
     assert_eq!(peer.code(), Some(SessionCode::TOO_MANY_REQUEST_UPDATES));
+}
+
+#[test]
+fn our_updates_keep_to_the_peers_limit() {
+    for (offered, limit) in [(None, 3), (Some(0), 3), (Some(2), 2), (Some(u64::MAX), 3)] {
+        let limits = Limits {
+            request_gaps_max: 3,
+            ..Limits::default()
+        };
+        let mut peer = Peer::opened(Draft::D22, Side::Client, Carrier::Quic, limits);
+        let setup = Setup {
+            max_request_updates: offered,
+            ..Setup::default()
+        };
+        peer.send(uni(0), &Message::from(setup));
+        let id = peer
+            .command(|s| s.subscribe(track("x"), Parameters::default()))
+            .unwrap();
+        peer.send(own(0), &subscribe_ok(1));
+        let update = |peer: &mut Peer| peer.command(|s| s.update(id, Parameters::default()));
+        for _ in 0..limit {
+            update(&mut peer).unwrap();
+        }
+        let refused = update(&mut peer);
+        assert_eq!(refused, Err(CommandError::TooManyUpdates { limit }));
+        peer.send(own(0), &refusal(RequestCode::TIMEOUT));
+        update(&mut peer).unwrap();
+    }
 }
 
 #[test]

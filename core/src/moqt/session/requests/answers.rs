@@ -43,6 +43,10 @@ impl Session {
         kind: Kind,
         message: Message,
     ) -> Result<(), ProtocolError> {
+        if let Some(entry) = self.requests.get_mut(&request) {
+            let used = std::mem::take(&mut entry.tokens_used);
+            self.own_tokens.answered(&used);
+        }
         match message {
             Message::SubscribeOk(answer) if kind == Kind::Subscribe => {
                 self.take_subscribe_ok(request, answer)
@@ -133,12 +137,12 @@ impl Session {
             return Ok(());
         };
         let event = match (message, entry.kind) {
-            (Message::RequestOk(answer), _) if entry.updates_sent > 0 => {
+            (Message::RequestOk(answer), _) if !entry.updates_sent.is_empty() => {
                 checks::request_ok(self.draft, Kind::Update, &answer)?;
                 self.update_answered(request, Ok(answer));
                 return Ok(());
             }
-            (Message::RequestError(error), kind) if entry.updates_sent > 0 => {
+            (Message::RequestError(error), kind) if !entry.updates_sent.is_empty() => {
                 checks::request_error(self.side, kind, &error)?;
                 self.update_answered(request, Err(error));
                 return Ok(());
@@ -171,8 +175,9 @@ impl Session {
     }
 
     fn update_answered(&mut self, request: RequestId, answer: Result<RequestOk, RequestError>) {
-        if let Some(entry) = self.requests.get_mut(&request) {
-            entry.updates_sent = entry.updates_sent.saturating_sub(1);
+        let entry = self.requests.get_mut(&request);
+        if let Some(used) = entry.and_then(|entry| entry.updates_sent.pop_front()) {
+            self.own_tokens.answered(&used);
         }
         self.event(Event::Updated { request, answer });
     }

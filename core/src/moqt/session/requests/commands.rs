@@ -3,8 +3,9 @@
 //! Faults of the owner, and commands that come too late, are a `CommandError`. Source:
 //! draft-ietf-moq-transport-18 sections 5.1, 6, 9.3 to 9.22.
 
+use super::super::tokens::Used;
 use super::super::{
-    CommandError, Direction, Message, Origin, Output, Parameters, PublishDoneCode,
+    Bytes, CommandError, Direction, Message, Origin, Output, Parameters, PublishDoneCode,
     REQUEST_PRIORITY, RequestError, RequestId, RequestOk, Session, State, StreamCode, StreamId,
     SubscribeOk, TrackAlias, TrackNamespace,
 };
@@ -101,26 +102,66 @@ impl Session {
         request: RequestId,
         parameters: Parameters,
     ) -> Result<RequestId, CommandError> {
-        let limit = self.limits.request_gaps_max;
-        let (stream, updates) = {
-            let entry = self.established(request)?;
-            (entry.stream, entry.updates_sent)
-        };
-        if updates >= limit {
-            return Err(CommandError::TooManyRequests { limit });
+        let limit = self.peer_updates_max;
+        let entry = self.established(request)?;
+        let (stream, unanswered) = (entry.stream, entry.updates_sent.len());
+        if unanswered >= limit {
+            return Err(CommandError::TooManyUpdates { limit });
         }
         let request_id = RequestId(self.own_ids.next());
-        let update = RequestUpdate {
+        let asked = parameters.clone();
+        let mut message = Message::RequestUpdate(RequestUpdate {
             request_id,
-            parameters: parameters.clone(),
-        };
-        self.send(stream, &Message::RequestUpdate(update))?;
+            parameters,
+        });
+        let (head, used) = self.encode_request(stream, &mut message)?;
+        self.write(stream, head, false);
         self.own_ids.take();
         if let Some(entry) = self.requests.get_mut(&request) {
-            entry.updates_sent += 1;
+            entry.updates_sent.push_back(used);
         }
-        self.expect_fill(request_id, request, &parameters);
+        self.expect_fill(request_id, request, &asked);
         Ok(request_id)
+    }
+
+    /// Encodes a message that asks, its tokens in the form in which they may be sent.
+    fn encode_request(
+        &mut self,
+        stream: StreamId,
+        message: &mut Message,
+    ) -> Result<(Bytes, Used), CommandError> {
+        let asks = message
+            .parameters_mut()
+            .is_some_and(|parameters| !parameters.authorization_tokens.is_empty());
+        if !asks {
+            return Ok((self.encoded(message)?, Used::new()));
+        }
+        // When nothing is sent, nothing is registered.
+        let before = self.own_tokens.clone();
+        let result = self.encode_with_tokens(stream, message);
+        if result.is_err() {
+            self.own_tokens = before;
+        }
+        result
+    }
+
+    fn encode_with_tokens(
+        &mut self,
+        stream: StreamId,
+        message: &mut Message,
+    ) -> Result<(Bytes, Used), CommandError> {
+        let mut used = Used::new();
+        if let Some(parameters) = message.parameters_mut() {
+            let tokens = std::mem::take(&mut parameters.authorization_tokens);
+            (parameters.authorization_tokens, used) = self.own_tokens.prepare(stream, tokens)?;
+        }
+        Ok((self.encoded(message)?, used))
+    }
+
+    fn encoded(&self, message: &Message) -> Result<Bytes, CommandError> {
+        let mut head = bytes::BytesMut::new();
+        message.encode(self.draft, &mut head)?;
+        Ok(head.freeze())
     }
 
     /// Gives a request up, whoever asked.
@@ -151,11 +192,10 @@ impl Session {
             return Err(CommandError::TooManyRequests { limit });
         }
         let id = RequestId(self.own_ids.next());
-        let mut head = bytes::BytesMut::new();
-        let message = message(id);
-        message.encode(self.draft, &mut head)?;
-        self.own_ids.take();
+        let mut message = message(id);
         let stream = StreamId::new(Origin::Local, Direction::Bidirectional, self.next_bidi);
+        let (head, used) = self.encode_request(stream, &mut message)?;
+        self.own_ids.take();
         self.next_bidi += 1;
         let session = self.id;
         self.transport(Output::Open {
@@ -164,11 +204,13 @@ impl Session {
             priority: REQUEST_PRIORITY,
         });
         self.note_message(Origin::Local, stream, &message);
-        self.write(stream, head.freeze(), false);
+        self.write(stream, head, false);
         self.incoming
             .insert(stream, super::super::incoming::Incoming::request());
         self.request_streams.insert(stream, id);
-        self.requests.insert(id, Request::new(stream, kind, track));
+        let mut request = Request::new(stream, kind, track);
+        request.tokens_used = used;
+        self.requests.insert(id, request);
         Ok(id)
     }
 }
@@ -239,7 +281,7 @@ impl Session {
         let Some(stream) = self.requests.get(&request).map(|entry| entry.stream) else {
             return;
         };
-        self.write(stream, bytes::Bytes::new(), true);
+        self.write(stream, Bytes::new(), true);
         self.discard_rest(stream);
         self.forget(request);
     }
@@ -248,7 +290,7 @@ impl Session {
     pub fn reject(&mut self, request: RequestId, error: RequestError) -> Result<(), CommandError> {
         let stream = self.pending(request, |_| true)?;
         self.send(stream, &Message::RequestError(error))?;
-        self.write(stream, bytes::Bytes::new(), true);
+        self.write(stream, Bytes::new(), true);
         self.discard_rest(stream);
         self.forget(request);
         Ok(())
@@ -328,7 +370,7 @@ impl Session {
             reason: reason.to_owned(),
         };
         self.send(stream, &Message::PublishDone(done))?;
-        self.write(stream, bytes::Bytes::new(), true);
+        self.write(stream, Bytes::new(), true);
         self.discard_rest(stream);
         self.forget(request);
         Ok(())

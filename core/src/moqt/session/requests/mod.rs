@@ -15,6 +15,7 @@ mod discovery;
 mod peer;
 
 use super::fetch::FetchState;
+use super::tokens::Used;
 use super::{Instant, Origin, PublishDoneCode, RequestId, StreamId, TrackAlias, TrackNamespace};
 use crate::moqt::filter::GroupOrder;
 use crate::moqt::message::RequestKind as Kind;
@@ -59,8 +60,10 @@ pub struct Request {
     pub(in crate::moqt::session) forward: bool,
     /// Priority of objects that state none, as the answer's properties told.
     pub(in crate::moqt::session) default_priority: u8,
-    /// Updates of ours that await their answer.
-    updates_sent: usize,
+    /// Aliases of tokens in our first message, until its answer.
+    tokens_used: Used,
+    /// Updates of ours that await their answer, with the aliases of tokens in them.
+    updates_sent: VecDeque<Used>,
     /// Updates of the peer that await ours.
     updates_received: usize,
     /// Suffixes announced on a SUBSCRIBE_NAMESPACE and not withdrawn.
@@ -85,7 +88,8 @@ impl Request {
             group_order: None,
             forward: true,
             default_priority: DEFAULT_PRIORITY,
-            updates_sent: 0,
+            tokens_used: Used::new(),
+            updates_sent: VecDeque::new(),
             updates_received: 0,
             announced: BTreeSet::new(),
             goaway_received: false,

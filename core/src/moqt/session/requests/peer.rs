@@ -5,12 +5,17 @@
 
 use super::super::fetch::FetchState;
 use super::super::{
-    Event, Instant, Message, Origin, ProtocolError, RequestCode, RequestId, Session, SessionCode,
-    StreamCode, StreamId, TrackAlias, TrackNamespace, checks, request_error,
+    Event, Instant, Message, Origin, Parameters, ProtocolError, RequestCode, RequestId, Session,
+    SessionCode, StreamCode, StreamId, TrackAlias, TrackNamespace, checks, request_error,
 };
 use super::{Phase, Request};
-use crate::moqt::message::{FetchTarget, RequestKind as Kind};
+use crate::moqt::message::{FetchTarget, RequestKind as Kind, RequestUpdate};
 use crate::moqt::name::FullTrackName;
+
+const REPEATED_TOKEN: (RequestCode, &str) = (
+    RequestCode::MALFORMED_AUTH_TOKEN,
+    "the same authorization token twice",
+);
 
 /// What a request of the peer is about.
 struct Asked {
@@ -41,9 +46,8 @@ impl Session {
         stream: StreamId,
         message: Message,
     ) -> Result<(), ProtocolError> {
-        if let Some(parameters) = message.parameters() {
-            checks::request_tokens(&parameters.authorization_tokens)?;
-        }
+        let mut message = message;
+        let is_repeated = self.resolve_tokens(message.parameters_mut())?;
         let Some(Asked {
             id,
             kind,
@@ -60,6 +64,8 @@ impl Session {
             Some((RequestCode::EXCESSIVE_LOAD, "too many open requests"))
         } else if self.goaway_sent {
             Some((RequestCode::GOING_AWAY, "this end is going away"))
+        } else if is_repeated {
+            Some(REPEATED_TOKEN)
         } else if self.is_duplicate(kind, track.as_ref()) {
             Some((
                 RequestCode::DUPLICATE_SUBSCRIPTION,
@@ -106,6 +112,23 @@ impl Session {
             message,
         });
         Ok(())
+    }
+
+    /// Puts the tokens of a message into the form by value. Returns whether one was given twice.
+    fn resolve_tokens(
+        &mut self,
+        parameters: Option<&mut Parameters>,
+    ) -> Result<bool, ProtocolError> {
+        let Some(parameters) = parameters else {
+            return Ok(false);
+        };
+        if parameters.authorization_tokens.is_empty() {
+            return Ok(false);
+        }
+        let tokens = std::mem::take(&mut parameters.authorization_tokens);
+        let resolved = self.peer_tokens.take(tokens)?;
+        parameters.authorization_tokens = resolved.tokens;
+        Ok(resolved.is_repeated)
     }
 
     /// What a message asks for, if it is a request.
@@ -180,27 +203,7 @@ impl Session {
                 if !may_update {
                     return Err(unexpected());
                 }
-                if entry.updates_received >= self.limits.request_gaps_max {
-                    return Err(ProtocolError::new(
-                        SessionCode::TOO_MANY_REQUEST_UPDATES,
-                        "too many unanswered updates of one request",
-                    ));
-                }
-                entry.updates_received += 1;
-                let kind = entry.kind;
-                update.parameters.check_update_of(self.draft, kind)?;
-                checks::request_tokens(&update.parameters.authorization_tokens)?;
-                if let Some(forward) = update.parameters.forward {
-                    entry.forward = forward;
-                }
-                self.peer_ids.observe(update.request_id)?;
-                self.expect_fill(update.request_id, request, &update.parameters);
-                self.event(Event::Update {
-                    request,
-                    update: update.request_id,
-                    parameters: update.parameters,
-                });
-                Ok(())
+                self.take_update(request, update)
             }
             Message::PublishDone(done) if entry.is_subscriber() => {
                 let deadline = now + self.limits.publish_done_timeout;
@@ -236,6 +239,46 @@ impl Session {
             }
             _ => Err(unexpected()),
         }
+    }
+
+    fn take_update(
+        &mut self,
+        request: RequestId,
+        update: RequestUpdate,
+    ) -> Result<(), ProtocolError> {
+        let Some(entry) = self.requests.get_mut(&request) else {
+            return Ok(());
+        };
+        if entry.updates_received >= self.limits.request_updates_max {
+            return Err(ProtocolError::new(
+                SessionCode::TOO_MANY_REQUEST_UPDATES,
+                "too many unanswered updates of one request",
+            ));
+        }
+        entry.updates_received += 1;
+        let RequestUpdate {
+            request_id,
+            mut parameters,
+        } = update;
+        parameters.check_update_of(self.draft, entry.kind)?;
+        if let Some(forward) = parameters.forward {
+            entry.forward = forward;
+        }
+        self.peer_ids.observe(request_id)?;
+        if self.resolve_tokens(Some(&mut parameters))? {
+            let (code, reason) = REPEATED_TOKEN;
+            // The update was counted above, so it can be refused.
+            let refused = self.reject_update(request, request_error(code, reason));
+            debug_assert!(refused.is_ok());
+            return Ok(());
+        }
+        self.expect_fill(request_id, request, &parameters);
+        self.event(Event::Update {
+            request,
+            update: request_id,
+            parameters,
+        });
+        Ok(())
     }
 
     /// The peer closed its direction of a request stream.
