@@ -6,21 +6,19 @@
 //! Source: draft-ietf-moq-transport-18 sections 3.3 (session initialization), 10 (data streams).
 
 mod held;
+mod rules;
+mod subgroups;
+
+pub(super) use subgroups::{AliasIn, Bound};
 
 use super::{
     Bytes, Carrier, DataStream, Direction, Event, Instant, Message, Origin, ProtocolError, Ready,
     RequestId, Session, SessionCode, Side, State, StreamCode, StreamEnd, StreamEvent, StreamId,
-    Target, TrackAlias, checks,
+    Target, checks,
 };
 use crate::moqt::control::ControlReader;
 use crate::moqt::message::{Setup, StreamRole};
-use crate::moqt::object::{
-    self, DataFault, DatagramEvent, FetchReader, StreamKind, SubgroupEvent, SubgroupHeader,
-    SubgroupReader,
-};
-
-/// How many aliases of ended subscriptions are remembered, to discard late streams at once.
-const RETIRED_ALIASES: usize = 64;
+use crate::moqt::object::{self, FetchReader, StreamKind, SubgroupHeader, SubgroupReader};
 
 /// The receiving half of a stream.
 #[derive(Debug)]
@@ -56,12 +54,6 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FetchBinding {
     pub(super) request: RequestId,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bound {
-    request: RequestId,
-    subgroup: Option<u64>,
 }
 
 impl Incoming {
@@ -193,27 +185,6 @@ impl Session {
             ));
         }
         Ok(())
-    }
-
-    fn subgroup_over(
-        &mut self,
-        stream: StreamId,
-        request: RequestId,
-        group: u64,
-        subgroup: Option<u64>,
-        end: StreamEnd,
-    ) {
-        self.event(Event::SubgroupEnded {
-            request,
-            stream,
-            group,
-            subgroup,
-            end,
-        });
-        if let Some(entry) = self.requests.get_mut(&request) {
-            entry.streams_ended = entry.streams_ended.saturating_add(1);
-        }
-        self.settle_ending(request);
     }
 
     /// Returns whether the stream has to be kept.
@@ -413,103 +384,10 @@ impl Session {
         }
     }
 
-    fn advance_subgroup(
-        &mut self,
-        now: Instant,
-        stream: StreamId,
-        incoming: &mut Incoming,
-    ) -> Result<bool, ProtocolError> {
-        if self.state != State::Ready {
-            return Ok(true);
-        }
-        let Kind::Subgroup {
-            reader,
-            header,
-            bound,
-        } = &mut incoming.kind
-        else {
-            return Ok(true);
-        };
-        loop {
-            if let (Some(known), None) = (*header, *bound) {
-                let Some(request) = self.aliases_in.get(&known.track_alias).copied() else {
-                    let retired = self.retired_aliases.contains(&known.track_alias);
-                    return Ok(self.hold_for_alias(now, stream, incoming, retired));
-                };
-                *bound = Some(Bound {
-                    request,
-                    subgroup: known.subgroup.known(),
-                });
-                incoming.alias_deadline = None;
-            }
-            match reader.poll() {
-                Ok(Some(SubgroupEvent::Header(known))) => *header = Some(known),
-                Err(DataFault::Session(fault)) => return Err(fault),
-                Err(DataFault::Track(_)) => {
-                    self.stop(stream, StreamCode::MALFORMED_TRACK);
-                    if let Some(Bound { request, .. }) = *bound {
-                        self.give_up(request, StreamCode::MALFORMED_TRACK);
-                    }
-                    return Ok(false);
-                }
-                Ok(Some(SubgroupEvent::Object(object))) => {
-                    let (Some(header), Some(bound)) = (*header, bound.as_mut()) else {
-                        continue;
-                    };
-                    bound.subgroup = object.subgroup;
-                    let request = bound.request;
-                    self.event(Event::Object {
-                        request,
-                        stream,
-                        header,
-                        object,
-                    });
-                }
-                Ok(None) => break,
-            }
-        }
-        let Some(end) = incoming.ended else {
-            incoming.release(&mut self.held_bytes);
-            return Ok(true);
-        };
-        if end == StreamEnd::Finished {
-            reader.finish()?;
-        }
-        if let (Some(header), Some(Bound { request, subgroup })) = (*header, *bound) {
-            self.subgroup_over(stream, request, header.group, subgroup, end);
-        }
-        Ok(false)
-    }
-
     /// Keeps a stream only to see it end: what else it says has no meaning any more.
     pub(super) fn discard_rest(&mut self, stream: StreamId) {
         if let Some(incoming) = self.incoming.get_mut(&stream) {
             incoming.kind = Kind::Discard;
-        }
-    }
-
-    pub(super) fn retire_alias(&mut self, alias: TrackAlias) {
-        if self.retired_aliases.len() == RETIRED_ALIASES {
-            self.retired_aliases.pop_front();
-        }
-        self.retired_aliases.push_back(alias);
-    }
-
-    pub(super) fn take_datagram(&mut self, data: Bytes) -> Result<(), ProtocolError> {
-        match object::decode_datagram(&data, &self.limits.object) {
-            Ok(DatagramEvent::Object {
-                track_alias,
-                object,
-                ..
-            }) => {
-                if let Some(request) = self.aliases_in.get(&track_alias).copied() {
-                    self.event(Event::Datagram { request, object });
-                }
-                Ok(())
-            }
-            // A malformed object in a datagram is as good as lost.
-            Ok(DatagramEvent::Padding) | Err(DataFault::Track(_)) => Ok(()),
-            Err(DataFault::Session(fault)) => Err(fault),
         }
     }
 }

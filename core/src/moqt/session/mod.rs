@@ -146,8 +146,8 @@ pub struct Session {
     request_streams: BTreeMap<StreamId, RequestId>,
     /// Fills that are asked for, by the id that their stream will name.
     fills: BTreeMap<RequestId, fetch::Fill>,
-    /// The peer's aliases of the subscriptions that it publishes to us.
-    aliases_in: BTreeMap<TrackAlias, RequestId>,
+    /// The peer's aliases of the tracks that it publishes to us.
+    aliases_in: BTreeMap<TrackAlias, incoming::AliasIn>,
     /// Aliases of subscriptions that ended lately: their late streams are discarded at once.
     retired_aliases: VecDeque<TrackAlias>,
     next_alias: u64,
@@ -298,7 +298,7 @@ impl Session {
         if self.state != State::Ready {
             return;
         }
-        if let Err(fault) = self.take_datagram(data) {
+        if let Err(fault) = self.take_datagram(&data) {
             self.fail(fault);
         }
     }

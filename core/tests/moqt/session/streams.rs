@@ -2,8 +2,10 @@
 
 use super::*;
 use mainstem_core::moqt::error::PublishDoneCode;
+use mainstem_core::moqt::filter::Filter;
 use mainstem_core::moqt::message::{Message, PublishDone};
-use mainstem_core::moqt::object::encode_datagram;
+use mainstem_core::moqt::name::Location;
+use mainstem_core::moqt::object::{ObjectStatus, encode_datagram};
 use mainstem_core::moqt::session::StreamEnd;
 
 fn done(streams: Option<u64>) -> Message {
@@ -327,4 +329,147 @@ fn datagrams_are_tied_to_their_subscription_or_lost() {
         .handle_datagram(peer.now, Bytes::from_static(&[0x22]));
     peer.drain();
     assert_eq!(peer.code(), Some(SessionCode::PROTOCOL_VIOLATION));
+}
+
+#[test]
+fn objects_under_a_shared_alias_go_to_every_subscription_that_they_pass() {
+    for draft in [Draft::D20, Draft::D22] {
+        let mut peer = subscriber(draft, Limits::default(), true);
+        let later = Parameters {
+            filter: Some(Filter::Absolute {
+                start: Location::new(5, 0),
+            }),
+            ..Parameters::default()
+        };
+        let second = peer.command(|s| s.subscribe(track("x"), later)).unwrap();
+        peer.send(own(1), &subscribe_ok(1));
+        peer.data(uni(1), subgroup(1, 4, b"four"));
+        peer.data(uni(2), subgroup(1, 5, b"five"));
+        peer.finish(uni(2));
+        let four = (RequestId(0), Bytes::from_static(b"four"));
+        let five = |request| (request, Bytes::from_static(b"five"));
+        assert_eq!(peer.objects(), [four, five(RequestId(0)), five(second)]);
+        let ended = |event: &&Event| matches!(event, Event::SubgroupEnded { .. });
+        assert_eq!(peer.events.iter().filter(ended).count(), 2);
+        let object = Object {
+            group: 6,
+            ..Object::default()
+        };
+        let mut datagram = BytesMut::new();
+        encode_datagram(TrackAlias(1), &object, &mut datagram);
+        peer.session.handle_datagram(peer.now, datagram.freeze());
+        peer.drain();
+        let arrived = |event: &&Event| matches!(event, Event::Datagram { .. });
+        assert_eq!(peer.events.iter().filter(arrived).count(), 2);
+    }
+}
+
+#[test]
+fn streams_of_a_track_that_was_given_up_do_not_reach_the_next_one_of_the_alias() {
+    let mut peer = subscriber(Draft::D22, Limits::default(), true);
+    let whole = subgroup(1, 0, b"old");
+    peer.data(uni(1), whole.slice(..whole.len() - 1));
+    peer.command(|s| s.cancel(RequestId(0), StreamCode::CANCELLED))
+        .unwrap();
+    peer.command(|s| s.subscribe(track("y"), Parameters::default()))
+        .unwrap();
+    peer.send(own(1), &subscribe_ok(1));
+    peer.data(uni(1), whole.slice(whole.len() - 1..));
+    assert_eq!(peer.objects(), []);
+    assert_eq!(peer.was_stopped(uni(1)), Some(StreamCode::CANCELLED));
+}
+
+/// A stream of group 0 with these objects and this header.
+fn of_group_0(change: impl FnOnce(&mut SubgroupHeader), objects: &[(u64, ObjectStatus)]) -> Bytes {
+    let mut header = SubgroupHeader {
+        track_alias: TrackAlias(1),
+        group: 0,
+        subgroup: SubgroupId::Zero,
+        priority: Some(5),
+        has_properties: false,
+        end_of_group: false,
+        first_object: false,
+    };
+    change(&mut header);
+    let mut out = BytesMut::new();
+    header.encode(&mut out);
+    let mut previous = None;
+    for (id, status) in objects {
+        let object = Object {
+            object: *id,
+            status: *status,
+            ..Object::default()
+        };
+        encode_subgroup_object(&object, previous, false, &mut out);
+        previous = Some(*id);
+    }
+    out.freeze()
+}
+
+#[test]
+fn objects_that_contradict_earlier_ones_make_the_track_malformed() {
+    use ObjectStatus::{EndOfGroup, EndOfTrack, Normal};
+    let other = |header: &mut SubgroupHeader| header.subgroup = SubgroupId::Explicit(1);
+    let cases = [
+        (
+            "after the end of the group",
+            of_group_0(|_| {}, &[(0, Normal), (3, EndOfGroup)]),
+            of_group_0(other, &[(3, Normal)]),
+        ),
+        (
+            "after the end of the track",
+            of_group_0(|_| {}, &[(0, Normal), (3, EndOfTrack)]),
+            of_group_0(|h| h.group = 1, &[(0, Normal)]),
+        ),
+        (
+            "after the last object of a stream that ends the group",
+            of_group_0(|h| h.end_of_group = true, &[(0, Normal), (3, Normal)]),
+            of_group_0(other, &[(4, Normal)]),
+        ),
+        (
+            "after the end of the subgroup",
+            of_group_0(|_| {}, &[(0, Normal), (3, Normal)]),
+            of_group_0(|_| {}, &[(4, Normal)]),
+        ),
+        (
+            "another end of the subgroup",
+            of_group_0(|_| {}, &[(0, Normal), (3, Normal)]),
+            of_group_0(|_| {}, &[(1, Normal)]),
+        ),
+        (
+            "another priority",
+            of_group_0(|_| {}, &[(0, Normal)]),
+            of_group_0(|h| h.priority = None, &[(0, Normal)]),
+        ),
+    ];
+    for (what, first, second) in cases {
+        let mut peer = subscriber(Draft::D22, Limits::default(), true);
+        peer.data(uni(1), first);
+        peer.finish(uni(1));
+        assert_eq!(peer.cancelled(), [], "{what}");
+        peer.data(uni(2), second);
+        peer.finish(uni(2));
+        assert_eq!(peer.cancelled(), [RequestId(0)], "{what}");
+        assert_eq!(peer.was_stopped(own(0)), Some(StreamCode::MALFORMED_TRACK));
+        assert_eq!(peer.code(), None, "{what}");
+    }
+}
+
+#[test]
+fn what_does_not_contradict_goes_on() {
+    use ObjectStatus::{EndOfGroup, Normal};
+    let mut peer = subscriber(Draft::D22, Limits::default(), true);
+    let other = |header: &mut SubgroupHeader| header.subgroup = SubgroupId::Explicit(1);
+    let streams = [
+        of_group_0(|_| {}, &[(0, Normal), (4, EndOfGroup)]),
+        of_group_0(other, &[(1, Normal), (3, Normal), (4, EndOfGroup)]),
+        of_group_0(|_| {}, &[(0, Normal), (4, EndOfGroup)]),
+        of_group_0(|h| h.group = 1, &[(0, Normal)]),
+    ];
+    for (index, stream) in (1..).zip(streams) {
+        peer.data(uni(index), stream);
+        peer.finish(uni(index));
+    }
+    assert_eq!(peer.cancelled(), []);
+    assert_eq!(peer.objects().len(), 8);
 }

@@ -8,7 +8,7 @@
 //! Source: draft-ietf-moq-transport-18, Sections 3.3, 11.1 (track alias).
 
 use super::super::{Instant, ProtocolError, Session, SessionCode, StreamCode, StreamEnd, StreamId};
-use super::{Bound, FetchBinding, Incoming, Kind};
+use super::{FetchBinding, Incoming, Kind};
 
 impl Session {
     /// Counts what a stream has begun and not finished. Returns whether there is room for it: a
@@ -36,8 +36,8 @@ impl Session {
         match &incoming.kind {
             Kind::Subgroup { header, bound, .. } => {
                 self.stop(stream, code);
-                if let (Some(header), Some(Bound { request, subgroup })) = (*header, *bound) {
-                    self.subgroup_over(stream, request, header.group, subgroup, end);
+                if let (Some(header), Some(bound)) = (*header, *bound) {
+                    self.subgroup_over(stream, &header, &bound, end);
                 }
                 Ok(false)
             }

@@ -75,6 +75,8 @@ impl Session {
         };
         entry.phase = Phase::Established;
         entry.alias = Some(answer.track_alias);
+        let largest = answer.parameters.largest;
+        entry.window = entry.filter.map(|filter| filter.resolve(largest));
         let track = entry.track.clone();
         self.bind_alias(answer.track_alias, request, track.as_ref())?;
         if !self.refuse_unsupported(request, &answer.properties) {
@@ -175,8 +177,12 @@ impl Session {
     }
 
     fn update_answered(&mut self, request: RequestId, answer: Result<RequestOk, RequestError>) {
-        let entry = self.requests.get_mut(&request);
-        if let Some(used) = entry.and_then(|entry| entry.updates_sent.pop_front()) {
+        if let Some(entry) = self.requests.get_mut(&request)
+            && let Some((used, filter)) = entry.updates_sent.pop_front()
+        {
+            if let (Ok(answer), Some(filter)) = (&answer, filter) {
+                entry.window = Some(filter.resolve(answer.parameters.largest));
+            }
             self.own_tokens.answered(&used);
         }
         self.event(Event::Updated { request, answer });

@@ -27,6 +27,7 @@ impl Session {
         parameters: Parameters,
     ) -> Result<RequestId, CommandError> {
         let asked = parameters.clone();
+        let filter = parameters.filter;
         let id = self.ask(Kind::Subscribe, Some(track.clone()), |id| {
             Message::Subscribe(Subscribe {
                 request_id: id,
@@ -34,6 +35,9 @@ impl Session {
                 parameters,
             })
         })?;
+        if let Some(entry) = self.requests.get_mut(&id) {
+            entry.filter = filter;
+        }
         self.expect_fill(id, id, &asked);
         Ok(id)
     }
@@ -118,7 +122,7 @@ impl Session {
         self.write(stream, head, false);
         self.own_ids.take();
         if let Some(entry) = self.requests.get_mut(&request) {
-            entry.updates_sent.push_back(used);
+            entry.updates_sent.push_back((used, asked.filter));
         }
         self.expect_fill(request_id, request, &asked);
         Ok(request_id)
@@ -442,19 +446,8 @@ impl Session {
                 self.stop(*stream, StreamCode::CANCELLED);
             }
         }
-        if let Some(alias) = entry.alias.filter(|_| entry.is_subscriber())
-            && self.aliases_in.get(&alias) == Some(&request)
-        {
-            self.aliases_in.remove(&alias);
-            // Another subscription to the same track may have the same alias.
-            let shares = |other: &Request| other.alias == Some(alias) && other.is_subscriber();
-            let heir = self.requests.iter().find(|(_, other)| shares(other));
-            match heir.map(|(id, _)| *id) {
-                Some(heir) => {
-                    self.aliases_in.insert(alias, heir);
-                }
-                None => self.retire_alias(alias),
-            }
+        if let Some(alias) = entry.alias.filter(|_| entry.is_subscriber()) {
+            self.unbind_alias(alias, request);
         }
     }
 }

@@ -17,7 +17,7 @@ mod peer;
 use super::fetch::FetchState;
 use super::tokens::Used;
 use super::{Instant, Origin, PublishDoneCode, RequestId, StreamId, TrackAlias, TrackNamespace};
-use crate::moqt::filter::GroupOrder;
+use crate::moqt::filter::{Filter, GroupOrder, LocationRange};
 use crate::moqt::message::RequestKind as Kind;
 use crate::moqt::name::FullTrackName;
 use crate::moqt::property::DEFAULT_PRIORITY;
@@ -62,8 +62,12 @@ pub struct Request {
     pub(in crate::moqt::session) default_priority: u8,
     /// Aliases of tokens in our first message, until its answer.
     tokens_used: Used,
-    /// Updates of ours that await their answer, with the aliases of tokens in them.
-    updates_sent: VecDeque<Used>,
+    /// Updates of ours that await their answer: the aliases of tokens in them, and a new filter.
+    updates_sent: VecDeque<(Used, Option<Filter>)>,
+    /// The location filter that we asked for.
+    filter: Option<Filter>,
+    /// What it means, once the answer told the largest location; `None` lets everything pass.
+    pub(in crate::moqt::session) window: Option<LocationRange>,
     /// Updates of the peer that await ours.
     updates_received: usize,
     /// Suffixes announced on a SUBSCRIBE_NAMESPACE and not withdrawn.
@@ -90,6 +94,8 @@ impl Request {
             default_priority: DEFAULT_PRIORITY,
             tokens_used: Used::new(),
             updates_sent: VecDeque::new(),
+            filter: None,
+            window: None,
             updates_received: 0,
             announced: BTreeSet::new(),
             goaway_received: false,

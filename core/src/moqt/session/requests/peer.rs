@@ -6,7 +6,7 @@
 use super::super::fetch::FetchState;
 use super::super::{
     Event, Instant, Message, Origin, Parameters, ProtocolError, RequestCode, RequestId, Session,
-    SessionCode, StreamCode, StreamId, TrackAlias, TrackNamespace, checks, request_error,
+    SessionCode, StreamCode, StreamId, TrackNamespace, checks, request_error,
 };
 use super::{Phase, Request};
 use crate::moqt::message::{FetchTarget, RequestKind as Kind, RequestUpdate};
@@ -392,28 +392,6 @@ impl Session {
             code,
             reason,
         });
-    }
-
-    /// Ties an alias to the subscription to `track`. Subscriptions to one track may share an alias;
-    /// what comes under it goes to the first of them.
-    pub(super) fn bind_alias(
-        &mut self,
-        alias: TrackAlias,
-        request: RequestId,
-        track: Option<&FullTrackName>,
-    ) -> Result<(), ProtocolError> {
-        let holder = *self.aliases_in.entry(alias).or_insert(request);
-        let is_other = self
-            .requests
-            .get(&holder)
-            .is_some_and(|other| other.track.as_ref() != track);
-        if holder != request && is_other {
-            return Err(ProtocolError::new(
-                SessionCode::DUPLICATE_TRACK_ALIAS,
-                "track alias names another track already",
-            ));
-        }
-        Ok(())
     }
 }
 
