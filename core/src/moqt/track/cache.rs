@@ -1,4 +1,4 @@
-//! The retained objects of one track: recent groups, by subgroup, in order.
+//! The retained objects of one track, and what is known of those that are not retained.
 //!
 //! A relay and an original publisher both keep the newest groups of each track, so that a late
 //! subscriber starts at a group boundary. Payloads are shared, never copied.
@@ -7,12 +7,25 @@
 //! of one track, a publisher that moved) is recognised and dropped. Groups are evicted whole,
 //! oldest first, and the newest group of a track is never evicted.
 //!
-//! Limits: [`Limits`]. Source: draft-ietf-moq-transport-18 sections 2 (object model), 8.1
-//! (caching relays).
+//! | an object is | when | told by |
+//! |---|---|---|
+//! | held | it is here, by subscription or by fetch, and not older than it may be | [`Piece::Object`] |
+//! | absent | an end of group or track, a prior gap, or a fetched gap said that it does not exist | [`Piece::Absent`] |
+//! | unknown | none of that: not here yet, joined too late, lost, evicted, expired | [`Piece::Unknown`] |
+//!
+//! A gap between objects of a subgroup says nothing. What was said to be absent and comes by
+//! subscription all the same is held.
+//!
+//! Limits: [`Limits`]. Source: draft-ietf-moq-transport-19 sections 2.1 (object model), 8.1 (caching
+//! relays), 12.3 (max cache duration), 12.8, 12.9 (gaps).
 
+use super::history::History;
+use super::span::{LAST, Span, Spans, before};
 use crate::moqt::name::Location;
 use crate::moqt::object::{Object, ObjectStatus};
+use crate::time::Instant;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Bounds of one track's cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +40,12 @@ pub struct Limits {
     pub group_objects_max: usize,
     /// Subgroups of one group.
     pub subgroups_max: usize,
+    /// Bytes of objects that were fetched from upstream.
+    pub history_bytes_max: usize,
+    /// Groups of them.
+    pub history_groups_max: usize,
+    /// Ranges that are remembered as not existing.
+    pub absent_ranges_max: usize,
 }
 
 impl Default for Limits {
@@ -37,6 +56,9 @@ impl Default for Limits {
             group_bytes_max: 64 << 20,
             group_objects_max: 65_536,
             subgroups_max: 256,
+            history_bytes_max: 32 << 20,
+            history_groups_max: 256,
+            absent_ranges_max: 1024,
         }
     }
 }
@@ -72,6 +94,8 @@ pub struct Subgroup {
     pub info: SubgroupInfo,
     /// Objects in ascending Object ID.
     pub objects: Vec<Object>,
+    /// When each of them came.
+    received: Vec<Instant>,
     /// Whether more will come.
     pub end: End,
 }
@@ -105,6 +129,35 @@ pub struct Cache {
     largest: Option<Location>,
     /// Groups below this were evicted and do not come back.
     floor: u64,
+    history: History,
+    absent: Spans,
+}
+
+/// What is known of a place and of those after it. Ranges lie within what was asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// The object of that place.
+    Object(&'a Object),
+    /// None of these exists.
+    Absent(Span),
+    /// Whether these exist is not known.
+    Unknown(Span),
+}
+
+/// How old an object may be to be served.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Age {
+    /// The time.
+    pub now: Instant,
+    /// MAX_CACHE_DURATION; `None` is for ever.
+    pub max: Option<Duration>,
+}
+
+impl Age {
+    fn admits(&self, received: Instant) -> bool {
+        self.max
+            .is_none_or(|max| self.now.saturating_since(received) < max)
+    }
 }
 
 impl Cache {
@@ -116,6 +169,8 @@ impl Cache {
             bytes: 0,
             largest: None,
             floor: 0,
+            history: History::default(),
+            absent: Spans::new(limits.absent_ranges_max),
         }
     }
 
@@ -129,9 +184,14 @@ impl Cache {
         self.largest = self.largest.max(Some(location));
     }
 
-    /// Bytes kept.
+    /// Bytes kept, fetched ones included.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes.saturating_add(self.history.bytes())
+    }
+
+    /// Groups below this were evicted.
+    pub fn floor(&self) -> u64 {
+        self.floor
     }
 
     /// The groups kept, from `group` on, in ascending order.
@@ -179,7 +239,7 @@ impl Cache {
     }
 
     /// Stores an object of a subgroup. `object.subgroup` must be set.
-    pub fn insert(&mut self, info: SubgroupInfo, object: Object) -> Inserted {
+    pub fn insert(&mut self, now: Instant, info: SubgroupInfo, mut object: Object) -> Inserted {
         let Some(subgroup_id) = object.subgroup else {
             return Inserted::Stale;
         };
@@ -206,6 +266,7 @@ impl Cache {
                 entry.insert(Subgroup {
                     info,
                     objects: Vec::new(),
+                    received: Vec::new(),
                     end: End::Open,
                 })
             }
@@ -228,7 +289,14 @@ impl Cache {
             object.status,
             ObjectStatus::EndOfGroup | ObjectStatus::EndOfTrack
         );
+        learn_from(&mut self.absent, &object);
+        if !self.history.is_empty() {
+            self.history.remove(object.group, object.object);
+        }
+        // A fetch tells each object's priority, a subgroup tells it once.
+        object.priority = object.priority.or(subgroup.info.priority);
         subgroup.objects.push(object);
+        subgroup.received.push(now);
         if ends {
             subgroup.end = End::Finished;
         }
@@ -248,6 +316,15 @@ impl Cache {
             && subgroup.end == End::Open
         {
             subgroup.end = end;
+            if end == End::Finished
+                && subgroup.info.end_of_group
+                && let Some(last) = subgroup.objects.last()
+                && let Some(past) = last.object.checked_add(1)
+            {
+                let start = Location::new(group, past);
+                let end = Location::new(group, u64::MAX);
+                self.absent.insert(Span { start, end });
+            }
         }
     }
 
@@ -286,5 +363,261 @@ impl Cache {
     pub fn clear(&mut self) {
         self.groups.clear();
         self.bytes = 0;
+    }
+}
+
+/// The past: what was fetched, and what is known.
+impl Cache {
+    /// Keeps an object that was fetched or came in a datagram, unless it is here already or does not
+    /// fit; one that is here already counts as received now. Returns whether it was kept; `evicted`
+    /// gets the groups of fetched objects that went for it.
+    pub fn insert_fetched(&mut self, now: Instant, object: Object, evicted: &mut Vec<u64>) -> bool {
+        if object.status != ObjectStatus::Normal {
+            return false;
+        }
+        let subgroups = self.groups.get_mut(&object.group).into_iter();
+        for subgroup in subgroups.flat_map(|group| group.subgroups.values_mut()) {
+            if let Ok(index) = subgroup.position(object.object) {
+                if let Some(received) = subgroup.received.get_mut(index) {
+                    *received = now;
+                }
+                return false;
+            }
+        }
+        learn_from(&mut self.absent, &object);
+        self.history.insert(now, object, &self.limits, evicted)
+    }
+
+    /// Remembers that none of these places has an object.
+    pub fn learn_absent(&mut self, span: Span) {
+        self.absent.insert(span);
+    }
+
+    /// Whether no object exists after this place, in the whole track.
+    pub fn is_final(&self, place: Location) -> bool {
+        match super::span::after(place) {
+            Some(next) => self
+                .absent
+                .covering(next)
+                .is_some_and(|span| span.end == LAST),
+            None => true,
+        }
+    }
+
+    /// Drops the fetched objects of a group. Returns how many bytes that freed.
+    pub fn evict_history(&mut self, group: u64) -> usize {
+        self.history.evict(group)
+    }
+
+    /// Nobody feeds the track any more: what is here is history, and stays within its limits. No
+    /// subscription may be reading it. Returns its groups and when they came.
+    pub fn retire(&mut self) -> Vec<(Instant, u64)> {
+        let mut retired = Vec::new();
+        let mut evicted = Vec::new();
+        for (id, group) in std::mem::take(&mut self.groups) {
+            for (_, subgroup) in group.subgroups {
+                let first = subgroup.received.first().copied();
+                for (object, received) in subgroup.objects.into_iter().zip(subgroup.received) {
+                    if object.status == ObjectStatus::Normal {
+                        self.history
+                            .insert(received, object, &self.limits, &mut evicted);
+                    }
+                }
+                retired.extend(first.map(|first| (first, id)));
+            }
+        }
+        self.bytes = 0;
+        retired.retain(|(_, group)| self.history.holds_group(*group));
+        retired
+    }
+
+    /// Whether a group's objects may still be coming in.
+    pub fn is_open(&self, group: u64) -> bool {
+        self.groups.get(&group).is_some_and(|group| {
+            let mut subgroups = group.subgroups.values();
+            subgroups.any(|subgroup| subgroup.end == End::Open)
+        })
+    }
+
+    /// What is known of the first place of a range, and how far that goes, groups ascending.
+    pub fn piece(&self, span: Span, age: Age) -> Piece<'_> {
+        let held = self.next_held(span, age);
+        let mut end = span.end;
+        if let Some(object) = held {
+            let place = Location::new(object.group, object.object);
+            if place == span.start {
+                return Piece::Object(object);
+            }
+            end = before(place).unwrap_or(end).min(end);
+        }
+        let start = span.start;
+        if let Some(absent) = self.absent.covering(start) {
+            let end = absent.end.min(end);
+            return Piece::Absent(Span { start, end });
+        }
+        if let Some(absent) = self.absent.next_after(start) {
+            end = before(absent.start).unwrap_or(end).min(end);
+        }
+        Piece::Unknown(Span { start, end })
+    }
+
+    /// What is known of the place that comes first with groups descending: the first one of the last
+    /// group of a range. An answer about several groups covers each of them whole, as far as the
+    /// range goes.
+    pub fn piece_descending(&self, span: Span, age: Age) -> Piece<'_> {
+        let last = Span::of_group(span.end.group);
+        let Some(group) = last.intersect(&span) else {
+            return Piece::Absent(span);
+        };
+        if self.holds_group(span.end.group) || group.start == span.start {
+            return self.piece(group, age);
+        }
+        let below = self
+            .group_before(span.end.group)
+            .and_then(|g| g.checked_add(1));
+        let floor = below.map_or(span.start, |g| Location::new(g, 0).max(span.start));
+        // Nothing is held from `floor` to the end of the range.
+        let absent = self.absent.covering(span.end).map(|absent| absent.start);
+        let is_absent = absent.is_some();
+        let run = absent.or_else(|| {
+            let above = self.absent.last_before(span.end).map(|absent| absent.end);
+            above.and_then(super::span::after)
+        });
+        let mut start = run.unwrap_or(Location::ZERO).max(floor);
+        if start.object > 0 && start > span.start {
+            // Only whole groups: the one that is cut begins a piece of its own.
+            start = Location::new(start.group.saturating_add(1), 0);
+        }
+        match Span::new(start, span.end) {
+            Some(span) if is_absent => Piece::Absent(span),
+            Some(span) => Piece::Unknown(span),
+            None => self.piece(group, age),
+        }
+    }
+
+    /// How far nothing is held from the first place of a range on, groups ascending.
+    pub fn hole(&self, span: Span, age: Age) -> Span {
+        let held = self.next_held(span, age);
+        let end = held.and_then(|object| before(Location::new(object.group, object.object)));
+        Span {
+            start: span.start,
+            end: end.unwrap_or(span.end).min(span.end).max(span.start),
+        }
+    }
+
+    /// The same with groups descending, from the end of the range on: whole groups, or a part of
+    /// the last one.
+    pub fn hole_descending(&self, span: Span, age: Age) -> Span {
+        let Some(last) = Span::of_group(span.end.group).intersect(&span) else {
+            return span;
+        };
+        if self.next_held(last, age).is_some() {
+            return self.hole(last, age);
+        }
+        let mut start = span.start;
+        let mut below = span.end.group;
+        while let Some(group) = self.group_before(below) {
+            below = group;
+            if group < span.start.group {
+                break;
+            }
+            if self.next_held_in(group, 0, age).is_some() {
+                start = Location::new(group.saturating_add(1), 0);
+                break;
+            }
+        }
+        Span {
+            start: start.max(span.start),
+            end: span.end,
+        }
+    }
+
+    fn holds_group(&self, group: u64) -> bool {
+        self.groups.contains_key(&group) || self.history.holds_group(group)
+    }
+
+    fn group_before(&self, group: u64) -> Option<u64> {
+        let live = self.groups.range(..group).next_back().map(|(id, _)| *id);
+        live.max(self.history.group_before(group))
+    }
+
+    fn next_held(&self, span: Span, age: Age) -> Option<&Object> {
+        let mut group = span.start.group;
+        let mut object = span.start.object;
+        loop {
+            if let Some(held) = self.next_held_in(group, object, age) {
+                let place = Location::new(held.group, held.object);
+                return (place <= span.end).then_some(held);
+            }
+            let from = group.checked_add(1)?;
+            let live = self.groups.range(from..).next().map(|(id, _)| *id);
+            let fetched = self.history.group_from(from);
+            group = live.into_iter().chain(fetched).min()?;
+            object = 0;
+            if group > span.end.group {
+                return None;
+            }
+        }
+    }
+
+    fn next_held_in(&self, group: u64, object: u64, age: Age) -> Option<&Object> {
+        let fetched = self
+            .history
+            .objects_from(group, object)
+            .find(|(received, _)| age.admits(*received))
+            .map(|(_, object)| object);
+        let subgroups = self.groups.get(&group).into_iter();
+        let live = subgroups
+            .flat_map(|group| group.subgroups.values())
+            .filter_map(|subgroup| subgroup.next_held(object, age));
+        live.chain(fetched).min_by_key(|object| object.object)
+    }
+}
+
+impl Subgroup {
+    fn position(&self, object: u64) -> Result<usize, usize> {
+        self.objects.binary_search_by_key(&object, |of| of.object)
+    }
+
+    fn next_held(&self, object: u64, age: Age) -> Option<&Object> {
+        let (Ok(from) | Err(from)) = self.position(object);
+        let objects = self.objects.iter().zip(&self.received).skip(from);
+        objects
+            .filter(|(object, _)| object.status == ObjectStatus::Normal)
+            .find(|(_, received)| age.admits(**received))
+            .map(|(object, _)| object)
+    }
+}
+
+/// Takes over what an object says about places that are not its own: by its status those from there
+/// on, by its properties those before it.
+fn learn_from(absent: &mut Spans, object: &Object) {
+    let start = Location::new(object.group, object.object);
+    let end = match object.status {
+        ObjectStatus::Normal => None,
+        ObjectStatus::EndOfGroup => Some(Location::new(object.group, u64::MAX)),
+        ObjectStatus::EndOfTrack => Some(LAST),
+    };
+    if let Some(end) = end {
+        absent.insert(Span { start, end });
+    }
+    if object.properties.is_empty() {
+        return;
+    }
+    if let Some(objects) = object.properties.prior_object_id_gap()
+        && let Some(first) = object.object.checked_sub(objects)
+        && objects > 0
+    {
+        let start = Location::new(object.group, first);
+        let end = Location::new(object.group, object.object.saturating_sub(1));
+        absent.insert(Span { start, end });
+    }
+    if let Some(groups) = object.properties.prior_group_id_gap()
+        && let Some(first) = object.group.checked_sub(groups)
+        && groups > 0
+    {
+        let start = Location::new(first, 0);
+        let end = Location::new(object.group.saturating_sub(1), u64::MAX);
+        absent.insert(Span { start, end });
     }
 }

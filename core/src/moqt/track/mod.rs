@@ -22,6 +22,10 @@
 
 pub mod cache;
 pub mod delays;
+pub mod fetched;
+mod history;
+pub mod serving;
+pub mod span;
 mod subscription;
 
 use crate::moqt::error::PublishDoneCode;
@@ -58,6 +62,8 @@ pub struct Limits {
     pub end_timeout: Duration,
     /// Ranges in the range filters of one subscription.
     pub filter_ranges_max: usize,
+    /// Fetches and fills that an original publisher answers at a time, per session.
+    pub fetches_max: usize,
 }
 
 impl Default for Limits {
@@ -70,6 +76,7 @@ impl Default for Limits {
             burst_bytes: 64 << 10,
             end_timeout: Duration::from_secs(5),
             filter_ranges_max: 64,
+            fetches_max: 64,
         }
     }
 }
@@ -162,6 +169,67 @@ impl Track {
         self.subscriptions.range(of_session).next().is_some()
     }
 
+    /// What a subscription says that a joining FETCH or a fill rests on.
+    pub fn joined(&self, key: SubscriberKey) -> Option<fetched::Joined> {
+        let subscription = self.subscriptions.get(&key)?;
+        let ends = subscription.ending.is_some();
+        (!ends).then_some(fetched::Joined {
+            forward: subscription.forward,
+            priority: subscription.priority,
+            ..subscription.joined
+        })
+    }
+
+    /// A fill of a subscription began, or ended: PUBLISH_DONE waits for it.
+    pub fn count_fill(
+        &mut self,
+        now: Instant,
+        sessions: &mut Sessions,
+        key: SubscriberKey,
+        begins: bool,
+    ) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+            return;
+        };
+        let fills = subscription.fills;
+        subscription.fills = if begins {
+            fills.saturating_add(1)
+        } else {
+            fills.saturating_sub(1)
+        };
+        self.settle(now, sessions, key);
+    }
+
+    /// Keeps an object that was fetched or came in a datagram. Returns whether it was kept.
+    /// `evicted` gets the groups that went to make room for it.
+    pub fn keep_fetched(&mut self, now: Instant, object: Object, evicted: &mut Vec<u64>) -> bool {
+        self.cache.insert_fetched(now, object, evicted)
+    }
+
+    /// Remembers that none of these places has an object.
+    pub fn learn_absent(&mut self, span: span::Span) {
+        self.cache.learn_absent(span);
+    }
+
+    /// Drops the fetched objects of a group. Returns how many bytes that freed.
+    pub fn evict_history(&mut self, group: u64) -> usize {
+        self.cache.evict_history(group)
+    }
+
+    /// Nobody feeds the track any more and nobody subscribes: what is here becomes history. Returns
+    /// its groups and when they came.
+    pub fn retire(&mut self) -> Vec<(Instant, u64)> {
+        if self.subscriptions.is_empty() {
+            return self.cache.retire();
+        }
+        Vec::new()
+    }
+
+    /// How many bytes a stream is handed beyond what the transport has taken.
+    pub fn burst_bytes(&self) -> usize {
+        self.limits.burst_bytes
+    }
+
     /// How many subscribe.
     pub fn subscribers_len(&self) -> usize {
         self.subscriptions.len()
@@ -187,6 +255,7 @@ impl Track {
                 .unwrap_or_else(|| self.properties.default_publisher_group_order()),
             parameters.forward.unwrap_or(true),
         );
+        let subscription = subscription.joined_at(self.cache.largest(), parameters);
         self.subscriptions.insert(key, subscription);
         self.offer_retained(now, sessions, key);
     }
@@ -210,8 +279,12 @@ impl Track {
             subscription.priority = priority;
         }
         if let Some(forward) = parameters.forward {
+            if forward && !subscription.forward {
+                subscription.joined.location = self.cache.largest();
+            }
             subscription.forward = forward;
         }
+        subscription.joined.filter = parameters.filter.or(subscription.joined.filter);
         self.offer_retained(now, sessions, key);
     }
 
@@ -232,7 +305,7 @@ impl Track {
             return Inserted::Stale;
         };
         let group = object.group;
-        let inserted = self.cache.insert(info, object);
+        let inserted = self.cache.insert(now, info, object);
         if inserted == Inserted::New {
             self.serve_all(now, sessions, group, subgroup);
             while self.cache.is_over_limit() && self.evict_oldest(sessions).is_some() {}

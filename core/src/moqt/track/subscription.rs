@@ -8,11 +8,13 @@
 //! | over | none | finished, stopped by the subscriber, or dropped because it was too late |
 
 use super::cache::{End, Subgroup};
+use super::fetched::Joined;
 use super::{SubscriberKey, stream_priority};
 use crate::moqt::error::{PublishDoneCode, StreamCode};
 use crate::moqt::filter::{GroupOrder, LocationRange};
 use crate::moqt::name::{Location, TrackAlias};
 use crate::moqt::object::{SubgroupHeader, SubgroupId};
+use crate::moqt::parameter::Parameters;
 use crate::moqt::session::{Session, Sessions};
 use crate::time::Instant;
 use crate::transport::StreamId;
@@ -26,6 +28,10 @@ pub(super) struct Subscription {
     order: GroupOrder,
     pub(super) forward: bool,
     cursors: BTreeMap<(u64, u64), Cursor>,
+    /// What fetches that join it, and fills, rest on.
+    pub(super) joined: Joined,
+    /// Fills of it that are being sent.
+    pub(super) fills: usize,
     /// Why and by when the subscription ends, once its streams are sent.
     pub(super) ending: Option<(PublishDoneCode, &'static str, Instant)>,
 }
@@ -89,8 +95,21 @@ impl Subscription {
             order,
             forward,
             cursors: BTreeMap::new(),
+            joined: Joined::default(),
+            fills: 0,
             ending: None,
         }
+    }
+
+    /// Remembers what was asked, and the largest location when it was granted.
+    pub(super) fn joined_at(self, largest: Option<Location>, parameters: &Parameters) -> Self {
+        let joined = Joined {
+            location: largest,
+            filter: parameters.filter,
+            order: parameters.group_order,
+            ..Joined::default()
+        };
+        Self { joined, ..self }
     }
 
     pub(super) fn wants(&self, location: Location) -> bool {
@@ -99,7 +118,7 @@ impl Subscription {
 
     /// Whether any stream is open.
     pub(super) fn is_sending(&self) -> bool {
-        self.cursors.values().any(|cursor| cursor.stream.is_some())
+        self.fills > 0 || self.cursors.values().any(|cursor| cursor.stream.is_some())
     }
 
     #[expect(

@@ -112,6 +112,11 @@ impl Request {
         self.kind
     }
 
+    /// The track that it is about, as the peer calls it.
+    pub fn track(&self) -> Option<&FullTrackName> {
+        self.track.as_ref()
+    }
+
     /// Whether it was agreed to.
     pub fn is_established(&self) -> bool {
         matches!(self.phase, Phase::Established)
