@@ -7,6 +7,8 @@
 //! The owner makes tracks and writes objects by commands; [`Event`]s tell what became of each
 //! session. Source: draft-ietf-moq-transport-18 sections 5.1, 6.2.
 
+mod fetches;
+
 use super::error::{PublishDoneCode, RequestCode};
 use super::message::{Message, RequestError, RequestOk};
 use super::name::{FullTrackName, RequestId, TrackNamespace};
@@ -17,7 +19,7 @@ use super::session::{self, Event as SessionEvent, Sessions};
 use super::track::cache::{End, SubgroupInfo};
 use super::track::{self, Track};
 use crate::time::Instant;
-use crate::transport::{Action, App, Closed, Input, SessionId};
+use crate::transport::{Action, App, Closed, Input, SessionId, StreamId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What happened to a session.
@@ -61,6 +63,8 @@ pub struct Publisher {
     tracks: BTreeMap<FullTrackName, Track>,
     /// Which track a relay's SUBSCRIBE is for.
     subscriptions: BTreeMap<(SessionId, RequestId), FullTrackName>,
+    /// Fetches and fills that wait for the transport.
+    answers: BTreeMap<(SessionId, StreamId), fetches::Answer>,
     /// Announcements that are not answered yet.
     announcing: BTreeSet<(SessionId, RequestId)>,
     events: VecDeque<Event>,
@@ -75,6 +79,7 @@ impl Publisher {
             namespaces: BTreeSet::new(),
             tracks: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
+            answers: BTreeMap::new(),
             announcing: BTreeSet::new(),
             events: VecDeque::new(),
         }
@@ -224,22 +229,20 @@ impl Publisher {
             }
             SessionEvent::Update {
                 request,
+                update,
                 parameters,
-                ..
             } => {
-                let key = (session, request);
-                if let Some((track, sessions)) = self.track_of(key) {
-                    track.update(now, sessions, key, &parameters);
-                }
-                if let Some(open) = self.sessions.session_mut(session) {
-                    // An update of a request that is over needs no answer.
-                    let _ = open.accept_update(request, RequestOk::default());
-                }
+                self.take_update(now, (session, request), update, &parameters);
             }
-            SessionEvent::Cancelled { request, .. } => self.unsubscribe((session, request)),
+            SessionEvent::Cancelled { request, .. } => {
+                self.fetches_over(session, Some(request));
+                self.unsubscribe((session, request));
+            }
             SessionEvent::Writable { request, stream } => {
                 let key = (session, request);
-                if let Some((track, sessions)) = self.track_of(key) {
+                if !self.fetch_writable(now, (session, stream))
+                    && let Some((track, sessions)) = self.track_of(key)
+                {
                     track.handle_writable(now, sessions, key, stream);
                 }
             }
@@ -247,7 +250,9 @@ impl Publisher {
                 request, stream, ..
             } => {
                 let key = (session, request);
-                if let Some((track, _)) = self.track_of(key) {
+                if !self.fetch_stopped(now, (session, stream))
+                    && let Some((track, _)) = self.track_of(key)
+                {
                     track.handle_stopped(key, stream);
                 }
             }
@@ -273,6 +278,23 @@ impl Publisher {
         }
     }
 
+    fn take_update(
+        &mut self,
+        now: Instant,
+        key: (SessionId, RequestId),
+        update: RequestId,
+        parameters: &Parameters,
+    ) {
+        if let Some((track, sessions)) = self.track_of(key) {
+            track.update(now, sessions, key, parameters);
+        }
+        if let Some(open) = self.sessions.session_mut(key.0) {
+            // An update of a request that is over needs no answer.
+            let _ = open.accept_update(key.1, RequestOk::default());
+        }
+        self.fill(now, key, update, parameters);
+    }
+
     fn session_over(&mut self, session: SessionId, closed: Closed) {
         let of_session: Vec<_> = self
             .subscriptions
@@ -282,6 +304,7 @@ impl Publisher {
         for key in of_session {
             self.unsubscribe(key);
         }
+        self.fetches_over(session, None);
         self.announcing.retain(|(of, _)| *of != session);
         self.events.push_back(Event::Closed { session, closed });
     }
@@ -308,6 +331,7 @@ impl Publisher {
                         let key = (session, request);
                         self.subscriptions.insert(key, subscribe.track.clone());
                         track.subscribe(now, &mut self.sessions, key, &subscribe.parameters);
+                        self.fill(now, key, request, &subscribe.parameters);
                     }
                     return;
                 }
@@ -324,6 +348,10 @@ impl Publisher {
                 }
                 None => RequestError::new(RequestCode::DOES_NOT_EXIST, "no such track"),
             },
+            Message::Fetch(fetch) => {
+                self.take_fetch(now, (session, request), &fetch);
+                return;
+            }
             Message::Publish(_) | Message::PublishNamespace(_) => {
                 RequestError::new(RequestCode::UNINTERESTED, "this end only publishes")
             }

@@ -1,21 +1,35 @@
-//! A subscriber: asks relays for tracks and hands their objects to its owner.
+//! A subscriber: asks relays for tracks, and for their past, and hands the objects to its owner.
+//!
+//! A late joiner that wants what came before asks with [`Subscriber::join`]: that is a joining FETCH
+//! at draft 18, with a key of its own, and a fill from 20 on, under the subscription's key.
 //!
 //! [`Subscriber`] is an [`App`] whose sessions are connections to relays. It adds nothing to what
 //! the sessions say but the track's name; what objects mean is the owner's business.
 //!
 //! Source: draft-ietf-moq-transport-18 section 5.1.
 
+use super::draft::FetchForm;
 use super::error::{RequestCode, SessionCode, StreamCode};
-use super::message::RequestError;
+use super::filter::Filter;
+use super::message::{Fetch, FetchTarget, RequestError};
 use super::name::{FullTrackName, Location, RequestId};
-use super::object::Object;
-use super::parameter::Parameters;
+use super::object::{GapKind, Object};
+use super::parameter::{FillParameters, Parameters};
 use super::session::{self, Accepted, CommandError, Event as SessionEvent, Sessions, StreamEnd};
 use crate::time::Instant;
 use crate::transport::{Action, App, Closed, Input, Output, SessionId};
 use std::collections::{BTreeMap, VecDeque};
 
-/// A subscription's name.
+/// From where on a subscriber that joins wants the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinStart {
+    /// So many groups before the current one.
+    Relative(u64),
+    /// From this group on.
+    Absolute(u64),
+}
+
+/// A subscription's or fetch's name.
 pub type Key = (SessionId, RequestId);
 
 /// What a subscriber sees.
@@ -48,6 +62,38 @@ pub enum Event {
         key: Key,
         /// The object; without a subgroup when it came in a datagram.
         object: Object,
+    },
+    /// A fetch was accepted.
+    FetchAccepted {
+        /// The fetch.
+        key: Key,
+        /// The last place that it covers; object 2^64 - 1 is "to the end of the group".
+        end: Location,
+        /// Whether that is the end of the track.
+        end_of_track: bool,
+    },
+    /// An object arrived that was fetched, or that fills a subscription.
+    FetchObject {
+        /// The fetch, or the subscription that is filled.
+        key: Key,
+        /// The object.
+        object: Object,
+    },
+    /// Objects that were fetched are missing: what follows the last item, up to `end`.
+    FetchGap {
+        /// The fetch, or the subscription that is filled.
+        key: Key,
+        /// Why.
+        kind: GapKind,
+        /// The last missing place.
+        end: Location,
+    },
+    /// The stream of a fetch or a fill ended.
+    FetchEnded {
+        /// The fetch, or the subscription that was filled.
+        key: Key,
+        /// How.
+        end: StreamEnd,
     },
     /// A subgroup's stream ended.
     SubgroupEnded {
@@ -88,6 +134,8 @@ pub enum Event {
 pub struct Subscriber {
     sessions: Sessions,
     tracks: BTreeMap<Key, FullTrackName>,
+    /// Whether a fetch has been accepted, and whether its stream is over.
+    fetches: BTreeMap<Key, (bool, bool)>,
     events: VecDeque<Event>,
 }
 
@@ -97,6 +145,7 @@ impl Subscriber {
         Self {
             sessions: Sessions::new(config),
             tracks: BTreeMap::new(),
+            fetches: BTreeMap::new(),
             events: VecDeque::new(),
         }
     }
@@ -117,9 +166,82 @@ impl Subscriber {
         Ok((session, request))
     }
 
-    /// Gives a subscription up.
+    /// Asks for objects of the past. The range is the parameters' filter, ends inclusive.
+    pub fn fetch(
+        &mut self,
+        session: SessionId,
+        track: FullTrackName,
+        parameters: Parameters,
+    ) -> Result<Key, CommandError> {
+        let target = FetchTarget::Track(track.clone());
+        self.send_fetch(session, track, target, parameters)
+    }
+
+    /// Asks for what came before a subscription. Returns the key under which it comes.
+    pub fn join(&mut self, subscription: Key, start: JoinStart) -> Result<Key, CommandError> {
+        let (session, joining) = subscription;
+        let track = self.tracks.get(&subscription).cloned();
+        let track = track.ok_or(CommandError::UnknownRequest(joining))?;
+        let open = self
+            .sessions
+            .session_mut(session)
+            .ok_or(CommandError::NotReady)?;
+        if open.draft().profile().fetch_form == FetchForm::Typed {
+            let target = match start {
+                JoinStart::Relative(groups) => FetchTarget::RelativeJoin { joining, groups },
+                JoinStart::Absolute(group) => FetchTarget::AbsoluteJoin { joining, group },
+            };
+            return self.send_fetch(session, track, target, Parameters::default());
+        }
+        let fill = FillParameters {
+            filter: Some(start.filter()),
+            ..FillParameters::default()
+        };
+        let update = Parameters {
+            fill: Some(Box::new(fill)),
+            ..Parameters::default()
+        };
+        open.update(joining, update)?;
+        Ok(subscription)
+    }
+
+    fn send_fetch(
+        &mut self,
+        session: SessionId,
+        track: FullTrackName,
+        target: FetchTarget,
+        parameters: Parameters,
+    ) -> Result<Key, CommandError> {
+        let open = self
+            .sessions
+            .session_mut(session)
+            .ok_or(CommandError::NotReady)?;
+        let request = open.fetch(Fetch {
+            request_id: RequestId(0),
+            target,
+            parameters,
+        })?;
+        let key = (session, request);
+        self.tracks.insert(key, track);
+        self.fetches.insert(key, (false, false));
+        Ok(key)
+    }
+
+    /// A fetch is over once it is accepted and its stream is.
+    fn settle_fetch(&mut self, key: Key, accepted: bool, ended: bool) {
+        if let Some(state) = self.fetches.get_mut(&key) {
+            *state = (state.0 || accepted, state.1 || ended);
+            if *state == (true, true) {
+                self.fetches.remove(&key);
+                self.tracks.remove(&key);
+            }
+        }
+    }
+
+    /// Gives a subscription or fetch up.
     pub fn unsubscribe(&mut self, key: Key) -> Result<(), CommandError> {
         self.tracks.remove(&key);
+        self.fetches.remove(&key);
         let open = self
             .sessions
             .session_mut(key.0)
@@ -162,6 +284,7 @@ impl Subscriber {
     }
 
     fn ended(&mut self, key: Key, reason: String) -> Option<Event> {
+        self.fetches.remove(&key);
         let track = self.tracks.remove(&key)?;
         Some(Event::Ended { key, track, reason })
     }
@@ -176,8 +299,16 @@ impl Subscriber {
                 key: (session, request),
                 largest: answer.parameters.largest,
             },
+            event @ (SessionEvent::Accepted {
+                accepted: Accepted::Fetch(_),
+                ..
+            }
+            | SessionEvent::FetchObject { .. }
+            | SessionEvent::FetchGap { .. }
+            | SessionEvent::FetchEnded { .. }) => self.translate_fetch(session, event)?,
             SessionEvent::Rejected { request, error } => {
                 let key = (session, request);
+                self.fetches.remove(&key);
                 Event::Rejected {
                     key,
                     track: self.tracks.remove(&key)?,
@@ -212,16 +343,9 @@ impl Subscriber {
                 session,
                 uri: goaway.new_session_uri,
             },
-            SessionEvent::Closed(closed) => {
-                self.tracks.retain(|(of, _), _| *of != session);
-                Event::Closed { session, closed }
-            }
+            SessionEvent::Closed(closed) => self.closed(session, closed),
             SessionEvent::Request { request, .. } => {
-                let open = self.sessions.session_mut(session)?;
-                let error =
-                    RequestError::new(RequestCode::UNINTERESTED, "this end only subscribes");
-                // A request that ended meanwhile needs no answer.
-                let _ = open.reject(request, error);
+                self.refuse(session, request);
                 return None;
             }
             // A subscriber asks for tracks only, and sends no objects.
@@ -231,14 +355,78 @@ impl Subscriber {
             | SessionEvent::Namespace { .. }
             | SessionEvent::NamespaceDone { .. }
             | SessionEvent::PublishSkipped { .. }
-            | SessionEvent::FetchObject { .. }
-            | SessionEvent::FetchGap { .. }
-            | SessionEvent::FetchEnded { .. }
             | SessionEvent::StateNotified { .. }
             | SessionEvent::RequestGoaway { .. }
             | SessionEvent::Writable { .. }
             | SessionEvent::Stopped { .. } => return None,
         })
+    }
+}
+
+impl Subscriber {
+    fn closed(&mut self, session: SessionId, closed: Closed) -> Event {
+        self.tracks.retain(|(of, _), _| *of != session);
+        self.fetches.retain(|(of, _), _| *of != session);
+        Event::Closed { session, closed }
+    }
+
+    fn translate_fetch(&mut self, session: SessionId, event: SessionEvent) -> Option<Event> {
+        Some(match event {
+            SessionEvent::Accepted {
+                request,
+                accepted: Accepted::Fetch(answer),
+            } => {
+                let key = (session, request);
+                self.settle_fetch(key, true, false);
+                Event::FetchAccepted {
+                    key,
+                    end: super::track::fetched::end_of(&answer),
+                    end_of_track: answer.end_of_track,
+                }
+            }
+            SessionEvent::FetchObject {
+                request, object, ..
+            } => Event::FetchObject {
+                key: (session, request),
+                object,
+            },
+            SessionEvent::FetchGap {
+                request, kind, end, ..
+            } => Event::FetchGap {
+                key: (session, request),
+                kind,
+                end: super::track::fetched::whole_group_end(end),
+            },
+            SessionEvent::FetchEnded { request, end, .. } => {
+                let key = (session, request);
+                self.settle_fetch(key, false, true);
+                Event::FetchEnded { key, end }
+            }
+            _ => return None,
+        })
+    }
+
+    fn refuse(&mut self, session: SessionId, request: RequestId) {
+        if let Some(open) = self.sessions.session_mut(session) {
+            let error = RequestError::new(RequestCode::UNINTERESTED, "this end only subscribes");
+            // A request that ended meanwhile needs no answer.
+            let _ = open.reject(request, error);
+        }
+    }
+}
+
+impl JoinStart {
+    /// The filter of a fill that begins here.
+    pub fn filter(self) -> Filter {
+        match self {
+            Self::Relative(groups) => Filter::RelativeStart {
+                groups: groups.saturating_add(1),
+            },
+            Self::Absolute(group) => Filter::Absolute {
+                start: Location::new(group, 0),
+            }
+            .canonical(),
+        }
     }
 }
 

@@ -211,7 +211,12 @@ impl Viewer {
                 }
             }
             TrackEvent::Goaway { session, uri } => self.begin_move(session, uri),
-            TrackEvent::Accepted { .. } => {}
+            // A viewer asks for no history: a subscription begins at a group's start.
+            TrackEvent::Accepted { .. }
+            | TrackEvent::FetchAccepted { .. }
+            | TrackEvent::FetchObject { .. }
+            | TrackEvent::FetchGap { .. }
+            | TrackEvent::FetchEnded { .. } => {}
         }
     }
 
