@@ -12,6 +12,7 @@ extern crate mainstem_spec_covers;
 mod announced;
 mod arbitrary;
 mod faults;
+mod fetch;
 mod fetches;
 mod filter;
 mod house;

@@ -216,6 +216,14 @@ impl Relay {
                 })
             });
             ended.extend(viewers.map(|((session, _), _)| *session));
+            let fetchers = self.fetchers().filter(|(_, track)| {
+                self.entries.get(track).is_some_and(|entry| {
+                    let namespace = &entry.name.namespace;
+                    let of_input = namespace.fields().get(2);
+                    is_of_org(namespace) && of_input.is_some_and(|of| of == input.as_bytes())
+                })
+            });
+            ended.extend(fetchers.map(|(session, _)| session));
             ended.sort_unstable();
             ended.dedup();
         }

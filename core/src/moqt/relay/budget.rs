@@ -31,6 +31,11 @@ impl Ages {
         }
     }
 
+    /// Since when the oldest may go.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.by_age.first().map(|(at, _, _)| *at)
+    }
+
     /// Takes the oldest out.
     pub(super) fn pop_first(&mut self) -> Option<(Instant, TrackId, u64)> {
         let (at, track, group) = self.by_age.pop_first()?;

@@ -92,7 +92,7 @@ impl Relay {
             }
             Timer::SubscriptionExpiry(key) => {
                 let expires = self.subscription_expiry.get(&key).copied();
-                if self.is_past(now, expires) {
+                if self.is_past(now, expires) && !self.expire_fetch(now, key) {
                     self.end_subscription(now, key, PublishDoneCode::EXPIRED);
                 }
             }
@@ -104,6 +104,8 @@ impl Relay {
                 self.take_resolution(now, op, Err(refusal));
             }
             Timer::Track(track) => self.take_track_timer(now, track),
+            Timer::Fetch(fetch) => self.fetch_due(now, fetch),
+            Timer::FetchedTrack(track) => self.fetched_track_due(now, track),
             Timer::UnknownKey(key) => self.judge_late(now, key),
             Timer::Upload(key) => self.take_upload_timer(now, key),
             Timer::Mesh(timer) => self.take_mesh_timer(now, timer),

@@ -22,6 +22,7 @@ mod admission;
 mod budget;
 mod drain;
 mod expiry;
+pub mod fetch;
 pub mod mesh;
 mod namespaces;
 mod objects;
@@ -34,7 +35,7 @@ mod updates;
 mod visibility;
 
 use crate::moqt::error::SessionCode;
-use crate::moqt::message::Subscribe;
+use crate::moqt::message::Message;
 use crate::moqt::name::{FullTrackName, RequestId, TrackNamespace};
 use crate::moqt::session::{self, Event as SessionEvent, Record, Sessions};
 use crate::moqt::track::delays::Delays;
@@ -73,6 +74,8 @@ pub struct Config {
     pub namespaces_listed_max: usize,
     /// Tracks that one SUBSCRIBE_TRACKS may match when it is asked.
     pub tracks_offered_max: usize,
+    /// Bounds of fetches and fills.
+    pub fetch: fetch::Limits,
     /// Bounds of each upload of an SDK.
     pub upload: sdk::Limits,
     /// How long viewers keep their subscription when the publisher is lost.
@@ -108,6 +111,7 @@ impl Default for Config {
             namespaces_max: 100_000,
             namespaces_listed_max: 10_000,
             tracks_offered_max: 10_000,
+            fetch: fetch::Limits::default(),
             upload: sdk::Limits::default(),
             publisher_linger: Duration::from_secs(10),
             subscriber_linger: Duration::from_secs(2),
@@ -204,6 +208,12 @@ pub struct Metrics {
     pub upstream_subscriptions: usize,
     /// Subscriptions of viewers.
     pub downstream_subscriptions: usize,
+    /// Fetches and fills that are being answered.
+    pub fetches: usize,
+    /// Fetches and fills accepted so far.
+    pub fetches_accepted: u64,
+    /// Fetches sent to publishers so far.
+    pub fetches_upstream: u64,
     /// Bytes of retained groups.
     pub cache_bytes: usize,
     /// Objects received from publishers, duplicates left out.
@@ -274,6 +284,8 @@ enum Timer {
     SubscriptionExpiry(SubscriberKey),
     Resolve(OpId),
     Track(TrackId),
+    Fetch(fetch::FetchId),
+    FetchedTrack(TrackId),
     UnknownKey(RequestKey),
     Upload(RequestKey),
     Mesh(mesh::MeshTimer),
@@ -302,6 +314,7 @@ pub struct Relay {
     upstreams: BTreeMap<RequestKey, TrackId>,
     /// Which track a viewer's SUBSCRIBE is for.
     downstreams: BTreeMap<RequestKey, TrackId>,
+    fetches: fetch::Fetches,
     /// What SDKs upload, by the request that brings it.
     uploads: BTreeMap<RequestKey, sdk::Upload>,
     subscription_expiry: BTreeMap<SubscriberKey, UnixTime>,
@@ -315,7 +328,7 @@ pub struct Relay {
     watched: BTreeMap<RequestKey, TrackNamespace>,
 
     /// Requests whose token names an unknown key.
-    keyless: BTreeMap<RequestKey, Subscribe>,
+    keyless: BTreeMap<RequestKey, Message>,
     ops: BTreeMap<OpId, SessionId>,
     /// By input; kept as long as a question may take.
     revoked: BTreeMap<String, Revoked>,
@@ -346,6 +359,7 @@ impl Relay {
             next_track: 0,
             upstreams: BTreeMap::new(),
             downstreams: BTreeMap::new(),
+            fetches: fetch::Fetches::default(),
             uploads: BTreeMap::new(),
             subscription_expiry: BTreeMap::new(),
             ages: Ages::default(),
@@ -426,6 +440,9 @@ impl Relay {
             namespaces: self.announced.len(),
             upstream_subscriptions: self.upstreams.len(),
             downstream_subscriptions: self.downstreams.len(),
+            fetches: self.fetches.len(),
+            fetches_accepted: self.fetches.accepted(),
+            fetches_upstream: self.fetches.asked_upstream(),
             cache_bytes: self.cache_bytes,
             groups_evictable: self.ages.len(),
             ..metrics
@@ -466,16 +483,19 @@ impl Relay {
                 self.take_accepted(now, (session, request), accepted);
             }
             SessionEvent::Rejected { request, error } => {
-                self.announcement_over((session, request));
-                self.upstream_refused(now, (session, request), &error);
-                // Or the peer does not want a track that it was offered.
-                self.leave_track(now, (session, request));
+                let key = (session, request);
+                if !self.fetch_upstream_refused(now, key, &error) {
+                    self.announcement_over(key);
+                    self.upstream_refused(now, key, &error);
+                    // Or the peer does not want a track that it was offered.
+                    self.leave_track(now, key);
+                }
             }
             SessionEvent::Update {
                 request,
+                update,
                 parameters,
-                ..
-            } => self.take_update(now, (session, request), &parameters),
+            } => self.take_update(now, (session, request), update, &parameters),
             SessionEvent::PublishDone { request, code, .. } => {
                 self.upstream_done(now, (session, request), code);
             }
@@ -484,6 +504,26 @@ impl Relay {
                 self.end_if_malformed(now, (session, request), code);
                 self.request_over(now, (session, request));
             }
+            // A publisher that goes away is served until it closes.
+            SessionEvent::Goaway(goaway) => self.take_goaway(now, session, &goaway),
+            // The relay neither asks for namespaces nor updates requests of its own.
+            SessionEvent::Updated { .. }
+            | SessionEvent::StateNotified { .. }
+            | SessionEvent::RequestGoaway { .. }
+            | SessionEvent::Namespace { .. }
+            | SessionEvent::NamespaceDone { .. }
+            | SessionEvent::PublishSkipped { .. } => {}
+            SessionEvent::Closed(closed) => {
+                self.mesh_session_over(now, session, &closed);
+                self.session_over(now, session);
+            }
+            event => self.take_data_event(now, session, event),
+        }
+    }
+
+    /// What happens on data streams.
+    fn take_data_event(&mut self, now: Instant, session: SessionId, event: SessionEvent) {
+        match event {
             SessionEvent::Object {
                 request,
                 header,
@@ -504,34 +544,33 @@ impl Relay {
             SessionEvent::Datagram { request, object } => {
                 self.take_datagram(now, (session, request), object);
             }
+            SessionEvent::FetchObject {
+                request, object, ..
+            } => self.take_fetched(now, (session, request), object),
+            SessionEvent::FetchGap {
+                request, kind, end, ..
+            } => self.take_fetched_gap(now, (session, request), kind, end),
+            SessionEvent::FetchEnded { request, end, .. } => {
+                self.take_fetch_end(now, (session, request), end);
+            }
             SessionEvent::Writable { request, stream } => {
-                self.on_track((session, request), |track, sessions, key| {
-                    track.handle_writable(now, sessions, key, stream);
-                });
+                match self.fetches.of_stream(session, stream) {
+                    Some(fetch) => self.fetch_writable(now, fetch),
+                    None => self.on_track((session, request), |track, sessions, key| {
+                        track.handle_writable(now, sessions, key, stream);
+                    }),
+                }
             }
             SessionEvent::Stopped {
                 request, stream, ..
-            } => {
-                self.on_track((session, request), |track, _, key| {
+            } => match self.fetches.of_stream(session, stream) {
+                Some(fetch) => self.fetch_stopped(now, fetch),
+                None => self.on_track((session, request), |track, _, key| {
                     track.handle_stopped(key, stream);
-                });
-            }
-            // A publisher that goes away is served until it closes.
-            SessionEvent::Goaway(goaway) => self.take_goaway(now, session, &goaway),
-            // The relay neither asks for namespaces nor updates requests of its own.
-            SessionEvent::Updated { .. }
-            | SessionEvent::FetchObject { .. }
-            | SessionEvent::FetchGap { .. }
-            | SessionEvent::FetchEnded { .. }
-            | SessionEvent::StateNotified { .. }
-            | SessionEvent::RequestGoaway { .. }
-            | SessionEvent::Namespace { .. }
-            | SessionEvent::NamespaceDone { .. }
-            | SessionEvent::PublishSkipped { .. } => {}
-            SessionEvent::Closed(closed) => {
-                self.mesh_session_over(now, session, &closed);
-                self.session_over(now, session);
-            }
+                }),
+            },
+            // The others are taken before.
+            _ => {}
         }
     }
 }

@@ -79,6 +79,7 @@ impl Relay {
         if inserted == Inserted::New {
             self.age(now, id, group, before, after);
             self.evict();
+            self.advance_parked(now, id);
         }
         inserted
     }
@@ -107,6 +108,34 @@ impl Relay {
         }
     }
 
+    /// Keeps an object of the past in a track's cache, within the budget of all.
+    pub(super) fn keep_fetched(&mut self, now: Instant, id: TrackId, object: Object) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let group = object.group;
+        let is_full = self.cache_bytes.saturating_add(object.payload.len())
+            > self.config.cache_bytes_hard_max;
+        if is_full {
+            return;
+        }
+        let before = entry.track.cache().bytes();
+        let mut evicted = Vec::new();
+        if !entry.track.keep_fetched(now, object, &mut evicted) {
+            return;
+        }
+        let after = entry.track.cache().bytes();
+        self.cache_bytes = self
+            .cache_bytes
+            .saturating_sub(before)
+            .saturating_add(after);
+        self.fetches.ages.insert((now, id, group));
+        for group in evicted {
+            self.fetches.ages.forget(id, group..=group);
+        }
+        self.evict();
+    }
+
     pub(super) fn take_datagram(&mut self, now: Instant, key: RequestKey, object: Object) {
         let Some(id) = self.upstreams.get(&key).copied() else {
             return;
@@ -120,6 +149,8 @@ impl Relay {
         self.metrics.objects_received += 1;
         self.metrics.bytes_received += object.payload.len() as u64;
         entry.track.publish_datagram(&mut self.sessions, &object);
+        self.keep_fetched(now, id, object);
+        self.advance_parked(now, id);
     }
 
     pub(super) fn take_subgroup_end(
@@ -152,10 +183,25 @@ impl Relay {
             .end_subgroup(now, &mut self.sessions, group, subgroup, end);
     }
 
+    fn evict_fetched(&mut self) {
+        if let Some((_, id, group)) = self.fetches.ages.pop_first()
+            && let Some(entry) = self.entries.get_mut(&id)
+        {
+            let freed = entry.track.evict_history(group);
+            self.cache_bytes = self.cache_bytes.saturating_sub(freed);
+            self.metrics.groups_evicted += 1;
+        }
+    }
+
     /// Keeps all retained groups together within the budget: the oldest go first, the newest group
     /// of a track stays.
     fn evict(&mut self) {
         while self.cache_bytes > self.config.cache_bytes_max {
+            let (live, fetched) = (self.ages.oldest(), self.fetches.ages.oldest());
+            if fetched.is_some_and(|fetched| live.is_none_or(|live| fetched <= live)) {
+                self.evict_fetched();
+                continue;
+            }
             let Some((_, id, group)) = self.ages.pop_first() else {
                 break;
             };

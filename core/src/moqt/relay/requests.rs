@@ -6,8 +6,10 @@ use super::access::Allowed;
 use super::{Relay, RequestKey};
 use crate::moqt::draft::ParameterTable;
 use crate::moqt::error::{RequestCode, StreamCode};
-use crate::moqt::message::{Message, Publish, RequestError, RequestOk, Subscribe};
-use crate::moqt::name::{FullTrackName, TrackNamespace};
+use crate::moqt::message::{
+    Fetch, FetchTarget, Message, Publish, RequestError, RequestOk, Subscribe,
+};
+use crate::moqt::name::{FullTrackName, RequestId, TrackNamespace};
 use crate::moqt::parameter::Parameters;
 use crate::time::{Instant, UnixTime};
 use crate::transport::SessionId;
@@ -16,6 +18,7 @@ impl Relay {
     pub(super) fn take_request(&mut self, now: Instant, key: RequestKey, message: Message) {
         match message {
             Message::Subscribe(subscribe) => self.take_subscribe(now, key, subscribe),
+            Message::Fetch(fetch) => self.take_fetch(now, key, fetch),
             Message::Publish(publish) => self.take_publish(now, key, publish),
             Message::PublishNamespace(request) => self.take_publish_namespace(now, key, &request),
             Message::SubscribeNamespace(request) => {
@@ -32,8 +35,23 @@ impl Relay {
     }
 
     fn take_subscribe(&mut self, now: Instant, key: RequestKey, subscribe: Subscribe) {
-        if !self.hold_for_key(now, key, &subscribe) {
+        let (namespace, parameters) = (&subscribe.track.namespace, &subscribe.parameters);
+        let message = || Message::Subscribe(subscribe.clone());
+        if !self.hold_for_key(now, key, namespace, parameters, message) {
             self.serve_subscribe(now, key, subscribe);
+        }
+    }
+
+    fn take_fetch(&mut self, now: Instant, key: RequestKey, fetch: Fetch) {
+        let is_held = match &fetch.target {
+            FetchTarget::Track(track) => {
+                let message = || Message::Fetch(fetch.clone());
+                self.hold_for_key(now, key, &track.namespace, &fetch.parameters, message)
+            }
+            FetchTarget::RelativeJoin { .. } | FetchTarget::AbsoluteJoin { .. } => false,
+        };
+        if !is_held {
+            self.serve_fetch(now, key, fetch);
         }
     }
 
@@ -167,12 +185,12 @@ impl Relay {
         self.wish_over(key);
         self.question_over(key);
         self.leave_track(now, key);
+        self.fetch_upstream_lost(now, key);
         self.upstream_lost(now, key);
     }
 
     /// A session is over, and all of its requests with it.
     pub(super) fn session_over(&mut self, now: Instant, session: SessionId) {
-        use crate::moqt::name::RequestId;
         self.peers.remove(&session);
         self.ops.retain(|_, of| *of != session);
         let of_session = (session, RequestId(0))..=(session, RequestId(u64::MAX));
@@ -192,6 +210,7 @@ impl Relay {
                 .map(|(key, _)| *key),
         );
         keys.extend(self.upstreams.range(of_session).map(|(key, _)| *key));
+        keys.extend(self.fetches_of_session(session));
         for key in keys {
             self.request_over(now, key);
         }
@@ -227,6 +246,7 @@ impl Relay {
     }
 
     pub(super) fn refuse_with(&mut self, key: RequestKey, error: RequestError) {
+        self.subscription_refused(key);
         if let Some(session) = self.sessions.session_mut(key.0) {
             // A request that ended meanwhile needs no answer.
             let _ = session.reject(key.1, error);

@@ -5,6 +5,7 @@
 //! | a subscription | filters, priority, forward, time-outs, its token | the subscription, UPDATE_FAILED |
 //! | SUBSCRIBE_TRACKS | prefix, what its PUBLISHes begin with, its token | the request |
 //! | SUBSCRIBE_NAMESPACE | prefix, its token | the request |
+//! | FETCH | priority while its stream is not open, its token | the fetch |
 //! | anything else | nothing that the relay looks at | - |
 //!
 //! Source: draft-ietf-moq-transport-18 and 19, sections 5.1.2, 10.9 (REQUEST_UPDATE).
@@ -13,12 +14,18 @@ use super::access::{Allowed, Cause};
 use super::{Announced, Relay, RequestKey, TrackId};
 use crate::moqt::error::RequestCode;
 use crate::moqt::message::{RequestError, RequestOk};
-use crate::moqt::name::TrackNamespace;
+use crate::moqt::name::{RequestId, TrackNamespace};
 use crate::moqt::parameter::Parameters;
 use crate::time::Instant;
 
 impl Relay {
-    pub(super) fn take_update(&mut self, now: Instant, key: RequestKey, parameters: &Parameters) {
+    pub(super) fn take_update(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        update: RequestId,
+        parameters: &Parameters,
+    ) {
         let mut answer = RequestOk::default();
         let updated = if let Some(track) = self.downstreams.get(&key).copied() {
             self.update_subscription(now, key, track, parameters, &mut answer)
@@ -26,6 +33,8 @@ impl Relay {
             self.update_wish(now, key, parameters)
         } else if self.watched.contains_key(&key) {
             self.update_watch(now, key, parameters)
+        } else if self.track_of_fetch(key).is_some() {
+            self.update_fetch(now, key, parameters)
         } else {
             Ok(())
         };
@@ -37,6 +46,7 @@ impl Relay {
                 // An update of a request that is over needs no answer.
                 let _ = session.accept_update(key.1, answer);
                 self.list_after_update(key, parameters);
+                self.fill(now, key, update, parameters);
             }
             Err(error) => {
                 // The request ends with the refusal.
@@ -68,6 +78,19 @@ impl Relay {
         Ok(())
     }
 
+    fn update_fetch(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        parameters: &Parameters,
+    ) -> Result<(), RequestError> {
+        if !parameters.authorization_tokens.is_empty() {
+            self.renew(now, key, parameters).map_err(refusal)?;
+        }
+        self.set_fetch_priority(key, parameters);
+        Ok(())
+    }
+
     /// A viewer shows a newer token.
     fn renew(
         &mut self,
@@ -76,10 +99,12 @@ impl Relay {
         parameters: &Parameters,
     ) -> Result<(), Cause> {
         let unix = self.unix_now(now);
-        let (Some(peer), Some(track)) = (self.peers.get(&key.0), self.downstreams.get(&key)) else {
+        let track = self.downstreams.get(&key).copied();
+        let track = track.or_else(|| self.track_of_fetch(key));
+        let (Some(peer), Some(track)) = (self.peers.get(&key.0), track) else {
             return Ok(());
         };
-        let Some(entry) = self.entries.get(track) else {
+        let Some(entry) = self.entries.get(&track) else {
             return Ok(());
         };
         let tokens = &parameters.authorization_tokens;

@@ -36,6 +36,7 @@ impl Relay {
                 let _ = session.cancel(other.1, StreamCode::MALFORMED_TRACK);
             }
         }
+        self.abort_fetches_of(now, id);
         let code = PublishDoneCode::MALFORMED_TRACK;
         self.end_track(now, id, code, "the track is malformed");
     }

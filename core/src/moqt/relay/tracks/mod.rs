@@ -10,6 +10,7 @@ mod status;
 mod viewers;
 
 pub(in crate::moqt::relay) use offers::Offers;
+pub(in crate::moqt::relay) use publishers::refusal_downstream;
 pub(in crate::moqt::relay) use status::Questions;
 
 use super::{Relay, RequestKey, Timer, TrackId};
@@ -66,7 +67,7 @@ struct Waiting {
 }
 
 impl Entry {
-    fn is_fed(&self) -> bool {
+    pub(in crate::moqt::relay) fn is_fed(&self) -> bool {
         let is_answered = |upstream: &Upstream| *upstream != Upstream::Pending;
         self.made_by.is_some() || self.upstreams.values().any(is_answered)
     }
@@ -105,6 +106,15 @@ impl Entry {
         for waiting in self.waiting.values_mut() {
             waiting.until = None;
         }
+    }
+
+    /// The requests that feed the track.
+    pub(in crate::moqt::relay) fn established_upstreams(&self) -> impl Iterator<Item = RequestKey> {
+        let established = |upstream: &Upstream| *upstream != Upstream::Pending;
+        let of_track = self.upstreams.iter();
+        of_track
+            .filter(move |(_, upstream)| established(upstream))
+            .map(|(key, _)| *key)
     }
 
     /// What a session feeds the track by, and whether it agreed to.
@@ -215,11 +225,28 @@ impl Relay {
         if entry.is_fed() || !entry.upstreams.is_empty() || entry.has_viewers() {
             return;
         }
+        if self.fetches.hold(id) {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                let before = entry.track.cache().bytes();
+                let retired = entry.track.retire();
+                let after = entry.track.cache().bytes();
+                self.cache_bytes = self
+                    .cache_bytes
+                    .saturating_sub(before)
+                    .saturating_add(after);
+                self.ages.forget_track(id);
+                for (received, group) in retired {
+                    self.fetches.ages.insert((received, id, group));
+                }
+            }
+            return;
+        }
         let Some(entry) = self.entries.remove(&id) else {
             return;
         };
         self.names.remove(&entry.name);
         self.ages.forget_track(id);
+        self.fetches.ages.forget_track(id);
         self.cache_bytes = self.cache_bytes.saturating_sub(entry.track.cache().bytes());
         let counters = entry.track.counters();
         self.metrics.objects_sent += counters.objects_sent;

@@ -104,6 +104,9 @@ impl Relay {
         key: RequestKey,
         accepted: Accepted,
     ) {
+        if let Accepted::Fetch(answer) = &accepted {
+            self.take_fetch_ok(now, key, answer);
+        }
         match accepted {
             Accepted::Subscribe(answer) => {
                 if let Some(id) = self.upstreams.get(&key).copied() {
@@ -381,7 +384,7 @@ impl Relay {
 }
 
 /// What a viewer is told when the publisher refused: the cause, where it is the viewer's concern.
-pub(super) fn refusal_downstream(error: &RequestError) -> RequestError {
+pub(in crate::moqt::relay) fn refusal_downstream(error: &RequestError) -> RequestError {
     let code = match error.code {
         RequestCode::DOES_NOT_EXIST
         | RequestCode::INVALID_RANGE

@@ -131,10 +131,13 @@ impl Relay {
         entry
             .track
             .subscribe(now, &mut self.sessions, key, parameters);
+        self.subscription_established(now, key, parameters);
     }
 
     /// A viewer is gone.
     pub(in crate::moqt::relay) fn leave_track(&mut self, now: Instant, key: RequestKey) {
+        self.fetches_over(now, key);
+        self.subscription_refused(key);
         self.subscription_expiry.remove(&key);
         let Some(id) = self.downstreams.remove(&key) else {
             return;
@@ -189,7 +192,7 @@ impl Relay {
     }
 
     /// PUBLISH_DONE may have been the answer to a write that went through.
-    pub(super) fn forget_ended_viewer(&mut self, key: RequestKey) {
+    pub(in crate::moqt::relay) fn forget_ended_viewer(&mut self, key: RequestKey) {
         let Some(id) = self.downstreams.get(&key).copied() else {
             return;
         };
