@@ -1,7 +1,8 @@
 //! Who is asked upstream, and how long is waited for it.
 //!
-//! Candidates are those who feed the track, then those who announced its namespace; never the session
-//! that asks. Each is asked once about a place by one fetch.
+//! Candidates are those who feed the track, then original publishers that announced its namespace, then
+//! other relays as the mesh ranks them; never the session that asks, nor a relay that has the track
+//! from here. Each is asked once about a place by one fetch.
 
 use super::super::{Relay, RequestKey, Timer, TrackId};
 use super::answer::age;
@@ -226,15 +227,30 @@ impl Relay {
                 candidates.push((session, name));
             }
         }
-        for publisher in self.publishers.covering(entry.name.namespace.fields()) {
-            let spelled = self
-                .announced
-                .get(&publisher)
-                .and_then(|announced| announced.spell(&entry.name));
-            if let Some(name) = spelled
+        let name = &entry.name;
+        let spell = |publisher: &RequestKey| self.announced.get(publisher)?.spell(name);
+        for publisher in self.publishers.covering(name.namespace.fields()) {
+            if !self.mesh.is_route(&publisher)
+                && let Some(spelled) = spell(&publisher)
                 && seen.insert(publisher.0)
             {
-                candidates.push((publisher.0, name));
+                candidates.push((publisher.0, spelled));
+            }
+        }
+        // A relay that has the track from here, or fetches it from here, would ask back.
+        let fetchers = self.fetches.tracks.get(&track);
+        let fetchers = fetchers.into_iter().flat_map(|of| &of.fetches);
+        seen.extend(fetchers.filter_map(|id| Some(self.fetches.by_id.get(id)?.request.0)));
+        for (session, route) in self.candidates(name) {
+            let spelled = match route {
+                Some(route) => spell(&route),
+                None => Some(name.clone()),
+            };
+            if let Some(spelled) = spelled
+                && !entry.is_taken_by(session)
+                && seen.insert(session)
+            {
+                candidates.push((session, spelled));
             }
         }
         candidates

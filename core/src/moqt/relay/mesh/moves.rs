@@ -67,7 +67,10 @@ impl Relay {
 
     /// Relays that may have a track, best first: members that announced it, by the length of the
     /// prefix and then by hops, then, where no original publisher is at hand, plain upstreams.
-    fn candidates(&self, name: &FullTrackName) -> Vec<(SessionId, Option<RequestKey>)> {
+    pub(in crate::moqt::relay) fn candidates(
+        &self,
+        name: &FullTrackName,
+    ) -> Vec<(SessionId, Option<RequestKey>)> {
         let covering = self.publishers.covering(name.namespace.fields());
         let has_publisher = covering.iter().any(|key| !self.mesh.is_route(key));
         let mut routes: Vec<(bool, std::cmp::Reverse<usize>, usize, RequestKey)> = covering
