@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`draft`] | which drafts are spoken, and how they differ |
 //! | [`error`] | wire codes, [`ProtocolError`], [`EncodeError`] |
+//! | [`uri`] | `moqt://` URIs |
 //! | [`varint`] | the `vi64` integer |
 //! | [`name`] | namespaces, track names, locations |
 //! | [`filter`] | which locations and values of a track pass |
@@ -43,6 +44,7 @@ pub mod relay;
 pub mod session;
 pub mod subscriber;
 pub mod track;
+pub mod uri;
 pub mod varint;
 mod wire;
 

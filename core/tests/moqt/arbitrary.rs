@@ -295,18 +295,29 @@ pub(crate) fn track_properties() -> impl Strategy<Value = Properties> {
 
 /// Characters that a URI may have.
 fn uri_text() -> impl Strategy<Value = String> {
-    vec(
-        prop::sample::select(b"aZ09-._~:@!$&'()*+,;=%".to_vec()),
-        1..40,
-    )
-    .prop_map(|text| String::from_utf8(text).unwrap())
+    (uri_part(b"aZ09-._~:@!$&'()*+,;="), any::<bool>()).prop_map(|(text, encoded)| {
+        let more = if encoded { "%2F" } else { "" };
+        format!("{text}{more}")
+    })
+}
+
+fn uri_part(characters: &'static [u8]) -> impl Strategy<Value = String> {
+    vec(prop::sample::select(characters), 1..40).prop_map(|text| String::from_utf8(text).unwrap())
+}
+
+fn authority() -> impl Strategy<Value = String> {
+    let port = of(any::<u16>());
+    (uri_part(b"aZ09-._~!$&'()*+,;="), port).prop_map(|(host, port)| match port {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    })
 }
 
 fn setup(draft: Draft) -> impl Strategy<Value = Setup> {
     let since_19 = draft != Draft::D18;
     (
         of((uri_text(), of(uri_text()))),
-        of(uri_text()),
+        of(authority()),
         vec(token(), 0..3),
         (of(integer()), of(integer()), of(integer())),
         of(text(20)),

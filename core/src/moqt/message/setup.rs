@@ -2,7 +2,7 @@
 //!
 //! SETUP is a run of Key-Value-Pairs, the Setup Options; unknown ones are kept for
 //! extensions and otherwise ignored, repeated or not.
-//! PATH and AUTHORITY are checked for characters that a URI cannot have, and PATH may hold a secret
+//! PATH and AUTHORITY must be those parts of a URI, and PATH may hold a secret
 //! in its query, which `Debug` leaves out.
 //!
 //! Source: draft-ietf-moq-transport-18, Sections 10.3, 10.4; options 0x06 and 0x08 since 19.
@@ -13,6 +13,7 @@ use crate::moqt::error::{EncodeError, ProtocolError, SessionCode};
 use crate::moqt::name::RequestId;
 use crate::moqt::parameter::AuthorizationToken;
 use crate::moqt::property::{MAX_VALUE_LEN, Pairs, PropertiesBuilder, PropertyValue};
+use crate::moqt::uri::{is_authority, is_path_and_query};
 use crate::moqt::varint;
 use crate::moqt::wire::{Reader, SHORT, put_prefixed};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -179,8 +180,8 @@ impl Setup {
         match key {
             PATH => {
                 let fault = ProtocolError::new(SessionCode::MALFORMED_PATH, "PATH is not a path");
-                let path = uri_text(value).ok_or(fault)?;
-                if !path.is_empty() && !path.starts_with(['/', '?']) || path.contains('#') {
+                let path = text_of(value).ok_or(fault)?;
+                if !is_path_and_query(&path) {
                     return Err(fault);
                 }
                 once(&mut self.path, path)
@@ -188,8 +189,8 @@ impl Setup {
             AUTHORITY => {
                 let reason = "AUTHORITY is not an authority";
                 let fault = ProtocolError::new(SessionCode::MALFORMED_AUTHORITY, reason);
-                let authority = uri_text(value).ok_or(fault)?;
-                if authority.is_empty() || authority.contains(['/', '?', '#']) {
+                let authority = text_of(value).ok_or(fault)?;
+                if !is_authority(&authority) {
                     return Err(fault);
                 }
                 once(&mut self.authority, authority)
@@ -267,11 +268,8 @@ fn once<T>(field: &mut Option<T>, value: T) -> Result<(), ProtocolError> {
     Ok(())
 }
 
-/// Text of the characters that RFC 3986 allows in a URI.
-fn uri_text(bytes: &[u8]) -> Option<String> {
-    let allowed = |b: &u8| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(b);
-    let text = std::str::from_utf8(bytes).ok()?;
-    bytes.iter().all(allowed).then(|| text.to_owned())
+fn text_of(bytes: &[u8]) -> Option<String> {
+    std::str::from_utf8(bytes).ok().map(str::to_owned)
 }
 
 /// GOAWAY (0x10): the sender is about to leave, or wants this one request to move.
