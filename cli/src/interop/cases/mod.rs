@@ -11,6 +11,7 @@
 //! aliases. Sources: the moq-interop-runner's case documents; draft-ietf-moq-transport-18.
 
 mod data;
+mod history;
 mod more;
 mod namespaces;
 mod publish;
@@ -139,6 +140,8 @@ pub(crate) const CASES: &[Case] = &[
         0,
         data::subgroup_basic,
     ),
+    case(Set::Runner, "fetch", &[], 0, history::fetch),
+    case(Set::Runner, "join", &[], 0, history::join),
     case(
         Set::Runner,
         "subscribe-namespace-lifecycle",
@@ -214,6 +217,16 @@ pub(crate) const CASES: &[Case] = &[
         more::largest_location,
     ),
     case(Set::More, "track-status", &[], 0, more::track_status),
+    case(Set::More, "fetch-range", &[], 0, history::fetch_range),
+    case(
+        Set::More,
+        "fetch-descending",
+        &[],
+        0,
+        history::fetch_descending,
+    ),
+    case(Set::More, "fetch-error", &[], 0, history::fetch_error),
+    case(Set::More, "next-group", &[], 0, history::next_group),
     case(
         Set::More,
         "one-upstream-subscription",

@@ -91,6 +91,17 @@ impl Scoreboard {
                 name(at)
             ));
         }
+        self.place(at, stream.is_some(), object);
+    }
+
+    /// An object arrived on the stream of a fetch, which all groups share.
+    pub fn add_fetched(&mut self, object: &Object) {
+        let at = Location::new(object.group, object.object);
+        let is_datagram = self.track.subgroup_of(object.object).is_none();
+        self.place(at, !is_datagram, object);
+    }
+
+    fn place(&mut self, at: Location, on_stream: bool, object: &Object) {
         if !self.track.has(at.group, at.object) || !self.range.contains(at) {
             return self.problem(format!("{} was not expected", name(at)));
         }
@@ -101,7 +112,7 @@ impl Scoreboard {
             return self.problem(format!("{} is one more than can be checked", name(at)));
         }
         self.seen.insert(at);
-        match self.deviation(stream.is_some(), object) {
+        match self.deviation(on_stream, object) {
             Some(what) => self.problem(format!("{} {what}", name(at))),
             None => self.report.objects += 1,
         }
