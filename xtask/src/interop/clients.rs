@@ -24,7 +24,7 @@ const CLIENT_TIMEOUT: Duration = Duration::from_mins(3);
 const MEDIA: Duration = Duration::from_secs(5);
 
 /// A client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Client {
     Mainstem,
     Aiomoqt,

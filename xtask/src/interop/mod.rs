@@ -5,7 +5,7 @@
 //! failure of the command when the relay is ours. The page is `docs/INTEROP.md`, beside it
 //! `docs/interop.json`.
 //!
-//! Python peers come from `setup`. Compiled ones are taken from `--peers`, or installed there by
+//! Cells that a run leaves out are kept from the page's data. Python peers come from `setup`. Compiled ones are taken from `--peers`, or installed there by
 //! `--compiled`; one that is not there is named and left out.
 
 mod clients;
@@ -125,6 +125,12 @@ impl Cell {
         same.count()
     }
 
+    /// Where it stands among the others: newest draft first.
+    fn key(&self) -> (Relay, Client, std::cmp::Reverse<u8>, Carrier) {
+        let draft = std::cmp::Reverse(self.draft);
+        (self.relay, self.client, draft, self.carrier)
+    }
+
     fn known(&self, point: &Point) -> Option<&'static known::Known> {
         known::find(
             self.relay.name(),
@@ -140,10 +146,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let relays = chosen(&Relay::ALL, &arguments.relays, Relay::name)?;
     let clients = chosen(&Client::ALL, &arguments.clients, Client::name)?;
     let mut versions = Vec::new();
-    for relay in &relays {
+    for relay in &Relay::ALL {
         versions.push((relay.name(), relay.version(&tools)));
     }
-    for client in &clients {
+    for client in &Client::ALL {
         versions.push((client.name(), client.version(&tools)));
     }
     versions.sort();
@@ -161,12 +167,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if cells.is_empty() {
         bail!("nothing ran: no relay and client have a draft in common");
     }
+    let verdict = verdict(&cells);
     if !arguments.dry {
         let docs = house::root().join("docs");
+        let earlier = std::fs::read_to_string(docs.join("interop.json")).unwrap_or_default();
+        let cells = with_earlier(cells, page::read(&earlier));
         house::write(&docs.join("INTEROP.md"), &page::page(&cells, &versions))?;
         house::write(&docs.join("interop.json"), &page::json(&cells, &versions)?)?;
     }
-    Ok(verdict(&cells))
+    Ok(verdict)
+}
+
+/// Cells of an earlier run that this one did not run, in the order of the lists.
+fn with_earlier(mut cells: Vec<Cell>, earlier: Vec<Cell>) -> Vec<Cell> {
+    for old in earlier {
+        if !cells.iter().any(|cell| cell.key() == old.key()) {
+            cells.push(old);
+        }
+    }
+    cells.sort_by_key(Cell::key);
+    cells
 }
 
 /// Runs one cell, when all of its parts are there and speak the draft.

@@ -1,6 +1,9 @@
 //! The page: a table of cells, the versions, and what fails with its reason.
 
-use super::{Carrier, Cell, Status};
+use super::clients::Client;
+use super::relays::Relay;
+use super::{Carrier, Cell, Point, Status};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -89,6 +92,41 @@ pub(crate) fn json(cells: &[Cell], versions: &[(&str, String)]) -> anyhow::Resul
     Ok(format!("{}\n", serde_json::to_string_pretty(&value)?))
 }
 
+/// The cells of an earlier run, to keep those that this one leaves out.
+pub(crate) fn read(json: &str) -> Vec<Cell> {
+    let value: Value = serde_json::from_str(json).unwrap_or_default();
+    let cells = value.get("cells").and_then(Value::as_array);
+    cells.into_iter().flatten().filter_map(read_cell).collect()
+}
+
+fn read_cell(value: &Value) -> Option<Cell> {
+    let text = |name: &str| value.get(name)?.as_str();
+    let find_point = |point: &Value| {
+        let text = |name: &str| point.get(name)?.as_str();
+        Some(Point {
+            case: text("case")?.to_owned(),
+            status: match text("status")? {
+                "passed" => Status::Passed,
+                "skipped" => Status::Skipped,
+                _ => Status::Failed,
+            },
+            detail: text("detail")?.to_owned(),
+        })
+    };
+    let points = value.get("cases")?.as_array()?;
+    Some(Cell {
+        relay: named(&Relay::ALL, text("relay")?, Relay::name)?,
+        client: named(&Client::ALL, text("client")?, Client::name)?,
+        draft: u8::try_from(value.get("draft")?.as_u64()?).ok()?,
+        carrier: named(&Carrier::ALL, text("carrier")?, Carrier::name)?,
+        points: points.iter().filter_map(find_point).collect(),
+    })
+}
+
+fn named<T: Copy>(all: &[T], wanted: &str, name: fn(T) -> &'static str) -> Option<T> {
+    all.iter().copied().find(|each| name(*each) == wanted)
+}
+
 fn score(cell: &Cell) -> String {
     let passed = cell.count(Status::Passed);
     format!("{passed}/{}", passed + cell.count(Status::Failed))
@@ -122,4 +160,54 @@ fn failures(cells: &[Cell]) -> BTreeMap<(&'static str, &'static str, String), Fa
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells() -> Vec<Cell> {
+        let point = |case: &str, status| Point {
+            case: case.to_owned(),
+            status,
+            detail: "because".to_owned(),
+        };
+        let cell = |carrier, failed| Cell {
+            relay: Relay::Aiomoqt,
+            client: Client::Mainstem,
+            draft: 22,
+            carrier,
+            points: vec![
+                point("a", Status::Passed),
+                point("b", Status::Skipped),
+                point("c", failed),
+            ],
+        };
+        vec![
+            cell(Carrier::Quic, Status::Passed),
+            cell(Carrier::WebTransport, Status::Failed),
+        ]
+    }
+
+    #[test]
+    fn both_carriers_stand_in_one_row_and_failures_have_their_reason() {
+        let page = page(&cells(), &[("aiomoqt", "1".to_owned())]);
+        assert!(
+            page.contains("| aiomoqt | mainstem | 22 | 2/2 | 1/2 |\n"),
+            "{page}"
+        );
+        assert!(
+            page.contains("| aiomoqt | mainstem | c | 22W | not looked into | because |\n"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn what_was_written_can_be_read_again() {
+        let json = json(&cells(), &[]).unwrap();
+        let again = read(&json);
+        assert_eq!(again.len(), 2);
+        assert_eq!(again[1].points, cells()[1].points);
+        assert_eq!(super::json(&again, &[]).unwrap(), json);
+    }
 }

@@ -32,7 +32,7 @@ asyncio.run(main())
 ";
 
 /// A relay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Relay {
     Mainstem,
     Aiomoqt,
