@@ -380,3 +380,139 @@ fn a_track_with_an_unknown_mandatory_property_is_refused() {
         assert!(is_cancelled, "{draft}");
     }
 }
+
+/// Whether a publisher has been told to send objects of a subscription, by the last word on it.
+fn is_forwarding(publisher: &Peer, wanted: RequestId) -> bool {
+    let node = publisher.node.borrow();
+    let mut state = true;
+    for (_, event) in &node.events {
+        match event {
+            SessionEvent::Request {
+                request,
+                message: Message::Subscribe(subscribe),
+            } if *request == wanted => state = subscribe.parameters.forward.unwrap_or(true),
+            SessionEvent::Update {
+                request,
+                parameters,
+                ..
+            } if *request == wanted => state = parameters.forward.unwrap_or(state),
+            _ => {}
+        }
+    }
+    state
+}
+
+#[test]
+fn one_viewer_that_wants_objects_is_enough_for_the_publishers_to_send_them() {
+    covers!("MOQT19-9.2-1", "MOQT19-9.5-8", "MOQT19-9.5-10");
+    for draft in DRAFTS {
+        let mut world = World::new();
+        let publishers = [world.peer(draft), world.peer("moqt-22")];
+        for publisher in &publishers {
+            publisher.announce("a");
+        }
+        world.net.settle();
+        let viewers = [Some(false), Some(true)].map(|forward| {
+            let viewer = world.peer("moqt-22");
+            let parameters = Parameters {
+                forward,
+                ..Parameters::default()
+            };
+            world
+                .act(&viewer, |s| s.subscribe(name("a", "one"), parameters))
+                .unwrap();
+            for publisher in &publishers {
+                for (request, _) in publisher.asked() {
+                    if publisher.is_pending(request) {
+                        world
+                            .act(publisher, |s| {
+                                let none = Parameters::default();
+                                s.accept_subscribe(request, none, Properties::default())
+                            })
+                            .unwrap();
+                    }
+                }
+            }
+            viewer
+        });
+        for publisher in &publishers {
+            let (request, _) = publisher.asked().remove(0);
+            assert!(is_forwarding(publisher, request), "{draft}");
+        }
+        let (request, _) = publishers[0].asked().remove(0);
+        let stream = world.open(&publishers[0], request, header(1, 0));
+        world.write(&publishers[0], stream, &object(1, 0, 0), true);
+        assert!(objects(&viewers[0]).is_empty());
+        assert_eq!(objects(&viewers[1]).len(), 1);
+    }
+}
+
+#[test]
+fn a_publish_of_a_track_with_viewers_is_answered_by_a_wish_for_its_objects() {
+    covers!("MOQT19-9.5-16");
+    let mut world = World::new();
+    let (first, publisher) = (world.peer("moqt-22"), world.peer("moqt-18"));
+    world.publish(&first, &name("a", "one"));
+    let (_viewer, _) = world.watch("moqt-22", None);
+    let quiet = Parameters {
+        forward: Some(false),
+        ..Parameters::default()
+    };
+    let request = world.publish_with(&publisher, &name("a", "one"), quiet, Properties::default());
+    let answer = publisher.find(|event| match event {
+        SessionEvent::Accepted {
+            request: of,
+            accepted: mainstem_core::moqt::session::Accepted::Request(answer),
+        } if *of == request => Some(answer.parameters.forward),
+        _ => None,
+    });
+    // Left out it is 1.
+    assert!(matches!(answer, Some(None | Some(true))), "{answer:?}");
+}
+
+#[test]
+fn a_track_that_was_skipped_stays_skipped() {
+    covers!("MOQT19-6.1-2");
+    for draft in DRAFTS {
+        let mut config = mainstem_core::moqt::relay::Config::default();
+        config.sessions.limits.requests_max = 2;
+        let mut world = World::with(config);
+        let publishers = [(); 3].map(|()| world.peer("moqt-22"));
+        let viewer = world.peer(draft);
+        world.wish(&viewer, "a", Parameters::default());
+        let offered = |viewer: &Peer| -> Vec<_> {
+            let offers = crate::offers::offers(viewer);
+            offers.into_iter().map(|offer| offer.track).collect()
+        };
+        world.publish(&publishers[0], &name("a", "one"));
+        world.publish(&publishers[1], &name("a", "two"));
+        assert!(viewer.has(|event| matches!(event, SessionEvent::PublishSkipped { .. })));
+        let taken = crate::offers::offers(&viewer)[0].request_id;
+        let error = RequestError::new(RequestCode::UNINTERESTED, "no");
+        world.act(&viewer, |s| s.reject(taken, error)).unwrap();
+        world.publish(&publishers[2], &name("a", "three"));
+        assert_eq!(offered(&viewer), [name("a", "one"), name("a", "three")]);
+    }
+}
+
+#[test]
+fn tokens_of_a_wish_are_not_passed_back_with_the_offers() {
+    covers!("MOQT20-10.2.2-1");
+    for draft in ["moqt-22", "moqt-20"] {
+        let mut world = World::new();
+        let (publisher, viewer) = (world.peer("moqt-22"), world.peer(draft));
+        let token = mainstem_core::moqt::parameter::AuthorizationToken::UseValue {
+            token_type: 0,
+            value: Bytes::from_static(b"secret"),
+        };
+        let parameters = Parameters {
+            authorization_tokens: vec![token],
+            ..Parameters::default()
+        };
+        world.wish(&viewer, "a", parameters);
+        world.publish(&publisher, &name("a", "one"));
+        let offers = crate::offers::offers(&viewer);
+        assert_eq!(offers.len(), 1);
+        assert!(offers[0].parameters.authorization_tokens.is_empty());
+    }
+}

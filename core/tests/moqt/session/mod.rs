@@ -6,6 +6,7 @@ mod requests;
 mod rules;
 mod streams;
 mod tokens;
+mod updates;
 
 use bytes::{Bytes, BytesMut};
 use mainstem_core::moqt::Draft;

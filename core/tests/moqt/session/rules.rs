@@ -10,7 +10,7 @@ use mainstem_core::moqt::message::{
 use mainstem_core::moqt::session::{CONTROL_PRIORITY, CommandError, REQUEST_PRIORITY};
 
 /// A request of the peer, by its kind.
-fn asked(kind: &str, id: u64) -> Message {
+pub(super) fn asked(kind: &str, id: u64) -> Message {
     let request_id = RequestId(id);
     let parameters = Parameters::default();
     match kind {
@@ -31,7 +31,7 @@ fn asked(kind: &str, id: u64) -> Message {
 
 const KINDS: [&str; 4] = ["subscribe", "publish", "announce", "discover"];
 
-fn accept(peer: &mut Peer, kind: &str, request: RequestId) -> Result<(), CommandError> {
+pub(super) fn accept(peer: &mut Peer, kind: &str, request: RequestId) -> Result<(), CommandError> {
     if kind == "subscribe" {
         let answer = Parameters::default();
         peer.command(|s| s.accept_subscribe(request, answer, Properties::default()))
@@ -40,19 +40,19 @@ fn accept(peer: &mut Peer, kind: &str, request: RequestId) -> Result<(), Command
     }
 }
 
-fn reject(peer: &mut Peer, request: RequestId) -> Result<(), CommandError> {
+pub(super) fn reject(peer: &mut Peer, request: RequestId) -> Result<(), CommandError> {
     let error = RequestError::new(RequestCode::UNINTERESTED, "no");
     peer.command(|s| s.reject(request, error))
 }
 
-fn update(id: u64) -> Message {
+pub(super) fn update(id: u64) -> Message {
     Message::from(RequestUpdate {
         request_id: RequestId(id),
         parameters: Parameters::default(),
     })
 }
 
-fn header() -> SubgroupHeader {
+pub(super) fn header() -> SubgroupHeader {
     SubgroupHeader {
         track_alias: TrackAlias(0),
         group: 0,
@@ -65,7 +65,7 @@ fn header() -> SubgroupHeader {
 }
 
 /// A server that has accepted a subscription of its peer: request 0, on the peer's first stream.
-fn publishing(draft: Draft) -> Peer {
+pub(super) fn publishing(draft: Draft) -> Peer {
     let mut peer = Peer::server(draft);
     peer.send(bidi(0), &subscribe(0, "x"));
     accept(&mut peer, "subscribe", RequestId(0)).unwrap();
@@ -73,7 +73,7 @@ fn publishing(draft: Draft) -> Peer {
 }
 
 /// What was done to a stream, in order: the kinds of messages, `fin`, `reset`.
-fn history(peer: &Peer, of: StreamId) -> Vec<String> {
+pub(super) fn history(peer: &Peer, of: StreamId) -> Vec<String> {
     let mut reader = ControlReader::new(StreamRole::Request);
     let mut history = Vec::new();
     for output in &peer.outputs {
@@ -314,82 +314,6 @@ fn a_stream_ends_with_a_fin_after_its_last_object() {
 }
 
 #[test]
-fn every_update_has_one_answer() {
-    covers!("MOQT19-10.9-2", "MOQT19-10.9.1-4");
-    for draft in Draft::ALL {
-        let mut peer = publishing(draft);
-        let request = RequestId(0);
-        peer.send(bidi(0), &update(2));
-        peer.send(bidi(0), &update(4));
-        for _ in 0..2 {
-            peer.command(|s| s.accept_update(request, RequestOk::default()))
-                .unwrap();
-        }
-        let again = peer.command(|s| s.accept_update(request, RequestOk::default()));
-        assert_eq!(again, Err(CommandError::WrongRequest(request)));
-        let expected = ["SUBSCRIBE_OK", "REQUEST_OK", "REQUEST_OK"];
-        assert_eq!(history(&peer, bidi(0)), expected);
-    }
-}
-
-#[test]
-fn a_refused_update_ends_its_subscription() {
-    covers!("MOQT19-10.9.1-1");
-    for draft in Draft::ALL {
-        let mut peer = publishing(draft);
-        peer.send(bidi(0), &update(2));
-        let error = RequestError::new(RequestCode::NOT_SUPPORTED, "no");
-        peer.command(|s| s.reject_update(RequestId(0), error))
-            .unwrap();
-        let expected = ["SUBSCRIBE_OK", "REQUEST_ERROR", "PUBLISH_DONE", "fin"];
-        assert_eq!(history(&peer, bidi(0)), expected);
-        let Some(Message::PublishDone(done)) = peer.written(bidi(0), StreamRole::Request).pop()
-        else {
-            panic!("PUBLISH_DONE is not last");
-        };
-        assert_eq!(done.code, PublishDoneCode::UPDATE_FAILED);
-    }
-}
-
-#[test]
-fn updates_come_from_who_asked_and_from_subscribers_alone() {
-    covers!("MOQT19-10.9-1");
-    let violation = Some(SessionCode::PROTOCOL_VIOLATION);
-    for draft in Draft::ALL {
-        // Who answers a SUBSCRIBE, a PUBLISH_NAMESPACE or a SUBSCRIBE_NAMESPACE changes nothing of it.
-        for index in 0..3 {
-            let mut peer = Peer::client(draft);
-            let none = Parameters::default;
-            match index {
-                0 => peer.command(|s| s.subscribe(track("x"), none())),
-                1 => peer.command(|s| s.publish_namespace(namespace("p"), none())),
-                _ => peer.command(|s| s.subscribe_namespace(namespace("q"), none())),
-            }
-            .unwrap();
-            let answer = if index == 0 {
-                subscribe_ok(1)
-            } else {
-                Message::from(RequestOk::default())
-            };
-            peer.send(own(0), &answer);
-            assert_eq!(peer.code(), None);
-            peer.send(own(0), &update(1));
-            assert_eq!(peer.code(), violation, "{draft} {index}");
-        }
-        // A subscriber changes what our PUBLISH began, and who asked changes what it asked for.
-        let mut peer = Peer::client(draft);
-        peer.command(|s| s.publish(track("x"), Parameters::default(), Properties::default()))
-            .unwrap();
-        peer.send(own(0), &Message::from(RequestOk::default()));
-        peer.send(own(0), &update(1));
-        assert_eq!(peer.code(), None);
-        let mut peer = publishing(draft);
-        peer.send(bidi(0), &update(2));
-        assert_eq!(peer.code(), None);
-    }
-}
-
-#[test]
 fn a_namespace_subscription_is_answered_before_anything_else() {
     covers!("MOQT19-10.18-2");
     for draft in Draft::ALL {
@@ -532,151 +456,5 @@ fn setup_refers_to_no_token_that_came_before() {
             peer.send(uni(0), &Message::from(setup));
             assert_eq!(peer.code(), Some(SessionCode::PROTOCOL_VIOLATION));
         }
-    }
-}
-
-#[test]
-fn from_draft_20_on_publish_ok_carries_nothing_but_its_expiry() {
-    covers!("MOQT20-10.2-1");
-    for draft in [Draft::D20, Draft::D21, Draft::D22] {
-        for is_expiry in [true, false] {
-            let mut peer = Peer::client(draft);
-            let none = Parameters::default();
-            peer.command(|s| s.publish(track("x"), none, Properties::default()))
-                .unwrap();
-            let mut answer = RequestOk::default();
-            if is_expiry {
-                answer.parameters.expires_ms = Some(5);
-            } else {
-                answer.parameters.largest = Some(mainstem_core::moqt::Location::ZERO);
-            }
-            peer.send(own(0), &Message::from(answer));
-            let violation = SessionCode::PROTOCOL_VIOLATION;
-            assert_eq!(peer.code(), (!is_expiry).then_some(violation), "{draft}");
-        }
-    }
-}
-
-#[test]
-fn the_state_of_a_subscription_is_told_by_its_publisher_alone() {
-    covers!("MOQT20-10.10-1");
-    let notify = || {
-        Message::from(mainstem_core::moqt::message::PublishStateNotify {
-            parameters: Parameters {
-                forward: Some(false),
-                ..Parameters::default()
-            },
-        })
-    };
-    let violation = Some(SessionCode::PROTOCOL_VIOLATION);
-    for draft in [Draft::D20, Draft::D21, Draft::D22] {
-        let mut peer = publishing(draft);
-        peer.send(bidi(0), &notify());
-        assert_eq!(peer.code(), violation, "from the subscriber");
-        let mut peer = Peer::client(draft);
-        peer.command(|s| s.publish_namespace(namespace("p"), Parameters::default()))
-            .unwrap();
-        peer.send(own(0), &Message::from(RequestOk::default()));
-        peer.send(own(0), &notify());
-        assert_eq!(peer.code(), violation, "of a namespace");
-        let mut peer = Peer::client(draft);
-        peer.command(|s| s.subscribe(track("x"), Parameters::default()))
-            .unwrap();
-        peer.send(own(0), &subscribe_ok(1));
-        peer.send(own(0), &notify());
-        assert_eq!(peer.code(), None, "of our subscription");
-    }
-}
-
-/// FETCH of the peer for all of a track.
-fn fetch(id: u64) -> Message {
-    Message::from(mainstem_core::moqt::message::Fetch {
-        request_id: RequestId(id),
-        target: mainstem_core::moqt::message::FetchTarget::Track(track("x")),
-        parameters: Parameters::default(),
-    })
-}
-
-#[test]
-fn a_fetch_is_answered_once() {
-    use mainstem_core::moqt::message::FetchOk;
-    covers!("MOQT19-5.2-1");
-    let answer = || {
-        let end = mainstem_core::moqt::Location::new(4, 9);
-        FetchOk::new(end, false, Properties::default())
-    };
-    for draft in Draft::ALL {
-        let mut accepted = Peer::server(draft);
-        accepted.send(bidi(0), &fetch(0));
-        accepted
-            .command(|s| s.accept_fetch(RequestId(0), answer()))
-            .unwrap();
-        assert!(
-            accepted
-                .command(|s| s.accept_fetch(RequestId(0), answer()))
-                .is_err()
-        );
-        assert!(reject(&mut accepted, RequestId(0)).is_err());
-        let answers = history(&accepted, bidi(0));
-        let answers: Vec<&String> = answers.iter().filter(|each| *each != "fin").collect();
-        assert_eq!(answers, ["FETCH_OK"]);
-        let mut refused = Peer::server(draft);
-        refused.send(bidi(0), &fetch(0));
-        reject(&mut refused, RequestId(0)).unwrap();
-        assert!(
-            refused
-                .command(|s| s.accept_fetch(RequestId(0), answer()))
-                .is_err()
-        );
-        assert_eq!(history(&refused, bidi(0)), ["REQUEST_ERROR", "fin"]);
-    }
-}
-
-#[test]
-fn a_fetch_that_is_given_up_before_its_answer_loses_both_streams() {
-    covers!("MOQT19-5.2-3", "MOQT19-5.2-4");
-    for draft in Draft::ALL {
-        let mut peer = Peer::server(draft);
-        peer.send(bidi(0), &fetch(0));
-        let stream = peer.command(|s| s.open_fetch(RequestId(0), 1)).unwrap();
-        // After STOP_SENDING the host has reset the direction by itself.
-        peer.reset(bidi(0));
-        assert!(peer.was_reset(stream), "{draft}: data");
-        assert!(peer.was_reset(bidi(0)), "{draft}: request");
-        assert_eq!(peer.session.requests_len(), 0);
-    }
-}
-
-#[test]
-fn fills_are_counted_among_the_streams_of_a_subscription() {
-    use mainstem_core::moqt::parameter::FillParameters;
-    covers!("MOQT20-10.12-2");
-    for draft in [Draft::D20, Draft::D21, Draft::D22] {
-        let mut peer = Peer::server(draft);
-        peer.send(
-            bidi(0),
-            &Message::from(Subscribe {
-                request_id: RequestId(0),
-                track: track("x"),
-                parameters: Parameters {
-                    fill: Some(Box::new(FillParameters::default())),
-                    ..Parameters::default()
-                },
-            }),
-        );
-        accept(&mut peer, "subscribe", RequestId(0)).unwrap();
-        let fill = peer.command(|s| s.open_fetch(RequestId(0), 1)).unwrap();
-        peer.command(|s| s.finish_stream(fill)).unwrap();
-        let live = peer
-            .command(|s| s.open_subgroup(RequestId(0), header(), 0))
-            .unwrap();
-        peer.command(|s| s.finish_stream(live)).unwrap();
-        peer.command(|s| s.publish_done(RequestId(0), PublishDoneCode::TRACK_ENDED, "over"))
-            .unwrap();
-        let Some(Message::PublishDone(done)) = peer.written(bidi(0), StreamRole::Request).pop()
-        else {
-            panic!("PUBLISH_DONE is not last");
-        };
-        assert_eq!(done.stream_count, Some(2), "{draft}");
     }
 }
