@@ -6,9 +6,13 @@
 //!
 //! | draft | filter | fetch | unknown stream count | GOAWAY request id | since 19/20 |
 //! |---|---|---|---|---|---|
+//! | 16 | as 18 | as 18 | as 18 | never | - |
 //! | 18 | typed, end by group | typed, joining | 2^62 - 1 | on the control stream | - |
 //! | 20, 21 | fields counted by length | inline, by filter | 2^64 - 1 | never | fill, range filters, state notify |
 //! | 22 | tagged by type, no length | inline, by filter | 2^64 - 1 | never | as 20 |
+//!
+//! Draft 16 is another protocol on the wire. What stands here about it is the form that its sessions
+//! have inside, which is 18's; [`super::legacy`] translates between the two.
 //!
 //! Source: draft-ietf-moq-transport-18 (text); 20, 21 and 22 by their changes against it.
 
@@ -17,6 +21,8 @@ use std::fmt;
 /// A draft of draft-ietf-moq-transport that this implementation speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Draft {
+    /// draft-ietf-moq-transport-16, by [`super::legacy`].
+    D16,
     /// draft-ietf-moq-transport-18.
     D18,
     /// draft-ietf-moq-transport-20.
@@ -29,7 +35,10 @@ pub enum Draft {
 
 impl Draft {
     /// Every draft spoken, most preferred first; the order in which they are offered.
-    pub const ALL: [Self; 4] = [Self::D22, Self::D20, Self::D21, Self::D18];
+    pub const ALL: [Self; 5] = [Self::D22, Self::D20, Self::D21, Self::D18, Self::D16];
+
+    /// The drafts whose wire the codec writes itself.
+    pub const CANONICAL: [Self; 4] = [Self::D22, Self::D20, Self::D21, Self::D18];
 
     /// The draft of an ALPN or `WT-Available-Protocols` name such as `moqt-22`.
     pub fn from_protocol(protocol: &str) -> Option<Self> {
@@ -39,6 +48,7 @@ impl Draft {
     /// The ALPN and `WT-Available-Protocols` name.
     pub const fn protocol(self) -> &'static str {
         match self {
+            Self::D16 => "moqt-16",
             Self::D18 => "moqt-18",
             Self::D20 => "moqt-20",
             Self::D21 => "moqt-21",
@@ -49,6 +59,7 @@ impl Draft {
     /// The draft's number.
     pub const fn number(self) -> u8 {
         match self {
+            Self::D16 => 16,
             Self::D18 => 18,
             Self::D20 => 20,
             Self::D21 => 21,
@@ -59,6 +70,7 @@ impl Draft {
     /// How this draft differs from the others.
     pub const fn profile(self) -> &'static Profile {
         match self {
+            Self::D16 => &PROFILE_16,
             Self::D18 => &PROFILE_18,
             Self::D20 | Self::D21 => &PROFILE_20,
             Self::D22 => &PROFILE_22,
@@ -133,6 +145,11 @@ pub struct Profile {
     /// The Stream Count of PUBLISH_DONE that means "not known".
     pub stream_count_unknown: u64,
 }
+
+const PROFILE_16: Profile = Profile {
+    goaway_request_id: false,
+    ..PROFILE_18
+};
 
 const PROFILE_18: Profile = Profile {
     filter_form: FilterForm::Typed,

@@ -48,7 +48,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// Why a session is closed. Source: 18, Section 3.5; 0x1B since 19, 0x15 until 19.
+    /// Why a session is closed. Source: 18, Section 3.5; 0x1B since 19, 0x15 until 19, 0x7 until 16.
     SessionCode {
         /// Closed without an error.
         NO_ERROR = 0x0,
@@ -64,6 +64,8 @@ codes! {
         DUPLICATE_TRACK_ALIAS = 0x5,
         /// A key-value pair that cannot be read.
         KEY_VALUE_FORMATTING_ERROR = 0x6,
+        /// A request id beyond what was granted (until 16).
+        TOO_MANY_REQUESTS = 0x7,
         /// PATH used where it must not be, or not served here.
         INVALID_PATH = 0x8,
         /// PATH is not a path.

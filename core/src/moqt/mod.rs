@@ -1,7 +1,7 @@
 //! Media over QUIC Transport: wire, session, relay.
 //!
 //! The wire half turns bytes into values and back, for drafts 18, 20, 21 and 22 of
-//! draft-ietf-moq-transport, with one codec: a [`Draft`] selects forms and tables by its
+//! draft-ietf-moq-transport, with one codec (16 is another protocol, see [`legacy`]): a [`Draft`] selects forms and tables by its
 //! [`Profile`], and the values are the same whichever draft carried them.
 //!
 //! | module | what it holds |
@@ -18,6 +18,7 @@
 //! | [`message`] | control messages |
 //! | [`control`] | framing of control and request streams; telling streams apart |
 //! | [`object`] | subgroup streams, datagrams |
+//! | [`legacy`] | draft 16, translated to the shape of the later drafts |
 //! | [`session`] | one peer: its control, request and data streams |
 //! | [`track`] | what is retained of a track, and who is served from it |
 //! | [`relay`] | the registry between publishers and subscribers |
@@ -32,6 +33,7 @@ pub mod draft;
 pub mod error;
 pub mod filter;
 pub mod grease;
+pub mod legacy;
 pub mod message;
 pub mod moqtest;
 pub mod name;

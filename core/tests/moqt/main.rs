@@ -16,6 +16,7 @@ mod fetch;
 mod fetches;
 mod filter;
 mod house;
+mod legacy;
 mod memory;
 mod mesh;
 #[allow(dead_code, reason = "shared with the mutation tests")]

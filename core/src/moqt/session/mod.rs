@@ -22,6 +22,7 @@ mod data;
 mod event;
 mod fetch;
 mod incoming;
+mod legacy;
 pub mod record;
 mod request_ids;
 mod requests;
@@ -32,6 +33,7 @@ mod watch;
 
 use crate::moqt::draft::Draft;
 use crate::moqt::error::{ProtocolError, PublishDoneCode, RequestCode, SessionCode, StreamCode};
+use crate::moqt::legacy::Adapter;
 use crate::moqt::message::{Goaway, Message, RequestError, RequestOk, Setup, SubscribeOk};
 use crate::moqt::name::{RequestId, TrackAlias, TrackNamespace};
 use crate::moqt::object;
@@ -164,6 +166,9 @@ pub struct Session {
     next_bidi: u64,
 
     watch: watch::Watch,
+    /// What stands between this session and a peer of draft 16.
+    legacy: Option<Box<legacy::Legacy>>,
+
     out: VecDeque<Action<Event>>,
 }
 
@@ -220,6 +225,8 @@ impl Session {
             next_uni: 1,
             next_bidi: 0,
             watch: watch::Watch::default(),
+            legacy: (draft == Draft::D16)
+                .then(|| legacy::Legacy::new(now, Adapter::new(id, opened.side, limits))),
             out: VecDeque::new(),
         };
         session.transport(Output::Open {
@@ -287,6 +294,9 @@ impl Session {
         if self.state == State::Closed {
             return;
         }
+        if self.legacy.is_some() {
+            return self.take_legacy_stream(now, stream, event);
+        }
         if let Err(fault) = self.take_stream_event(now, stream, event) {
             self.fail(fault);
         }
@@ -297,6 +307,9 @@ impl Session {
         // Without an alias there is nothing to tie it to; datagrams may be lost anyway.
         if self.state != State::Ready {
             return;
+        }
+        if self.legacy.is_some() {
+            return self.take_legacy_datagram(&data);
         }
         if let Err(fault) = self.take_datagram(&data) {
             self.fail(fault);
@@ -362,6 +375,9 @@ impl Session {
 
     /// The next output, until `None`.
     pub fn poll(&mut self) -> Option<Action<Event>> {
+        if self.legacy.is_some() {
+            return self.poll_legacy();
+        }
         self.out.pop_front()
     }
 

@@ -93,10 +93,10 @@ fn filter(draft: Draft, filter: Filter) -> Vec<u8> {
         _ => (0, None),
     };
     integers(&match (draft, filter) {
-        (Draft::D18, Filter::NextGroup) => vec![1],
-        (Draft::D18, Filter::NextObject) => vec![2],
-        (Draft::D18, Filter::Absolute { .. }) => vec![3, group, object],
-        (Draft::D18, _) => vec![4, group, object, delta],
+        (Draft::D16 | Draft::D18, Filter::NextGroup) => vec![1],
+        (Draft::D16 | Draft::D18, Filter::NextObject) => vec![2],
+        (Draft::D16 | Draft::D18, Filter::Absolute { .. }) => vec![3, group, object],
+        (Draft::D16 | Draft::D18, _) => vec![4, group, object, delta],
         (Draft::D20 | Draft::D21, Filter::None) => vec![],
         (Draft::D20 | Draft::D21, Filter::NextObject) => vec![0, 0],
         (Draft::D20 | Draft::D21, Filter::RelativeStart { groups }) => vec![groups],

@@ -26,7 +26,7 @@ impl Theirs {
     fn decode(draft: Draft, mut bytes: &[u8]) -> Result<Self, String> {
         let all = &mut bytes;
         let message = match draft {
-            Draft::D18 => draft18::message::ControlMessage::decode(all).map(Self::D18),
+            Draft::D16 | Draft::D18 => draft18::message::ControlMessage::decode(all).map(Self::D18),
             Draft::D20 | Draft::D21 => draft20::message::ControlMessage::decode(all).map(Self::D20),
             Draft::D22 => draft22::message::ControlMessage::decode(all).map(Self::D22),
         };
@@ -258,7 +258,7 @@ fn joining_18(request: u64, start: u64) -> old::FetchPayload {
 /// Our message as theirs.
 fn theirs(draft: Draft, message: &Message) -> Theirs {
     match draft {
-        Draft::D18 => common!(draft18, draft, message)
+        Draft::D16 | Draft::D18 => common!(draft18, draft, message)
             .or_else(|| goaway_and_fetch_18(message))
             .map(Theirs::D18),
         Draft::D20 | Draft::D21 => newer!(draft20, draft, message).map(Theirs::D20),

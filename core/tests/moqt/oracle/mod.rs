@@ -2,5 +2,6 @@
 //! meaning, each reads what the other wrote, and damaged bytes are taken or refused alike.
 
 mod convert;
+mod legacy;
 mod messages;
 mod objects;

@@ -8,7 +8,7 @@ use mainstem_core::moqt::object::{FetchEvent, FetchReader, FetchWriter, GapKind}
 use mainstem_core::moqt::parameter::FillParameters;
 use mainstem_core::moqt::session::{Accepted, CommandError, StreamEnd};
 
-const ALL: [Draft; 4] = Draft::ALL;
+const ALL: [Draft; 4] = Draft::CANONICAL;
 
 fn range(start: (u64, u64), end: (u64, Option<u64>)) -> Filter {
     Filter::AbsoluteRange {
