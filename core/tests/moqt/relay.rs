@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-const DRAFTS: [&str; 4] = ["moqt-22", "moqt-21", "moqt-20", "moqt-18"];
+const DRAFTS: [&str; 5] = ["moqt-22", "moqt-21", "moqt-20", "moqt-18", "moqt-16"];
 const INFO: SubgroupInfo = SubgroupInfo {
     priority: None,
     has_properties: false,
@@ -169,9 +169,9 @@ fn every_object_reaches_every_viewer_in_order_at_every_draft() {
         }
         let metrics = world.relay.1.borrow().app.metrics();
         assert_eq!(metrics.upstream_subscriptions, 1);
-        assert_eq!(metrics.downstream_subscriptions, 4);
+        assert_eq!(metrics.downstream_subscriptions, 5);
         assert_eq!(metrics.objects_received, 20);
-        assert_eq!(metrics.objects_sent, 80);
+        assert_eq!(metrics.objects_sent, 100);
         assert_eq!(
             world
                 .publisher

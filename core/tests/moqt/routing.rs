@@ -2,7 +2,7 @@
 
 use crate::house::Peer;
 use crate::offers::{World, done, name, refused};
-use crate::passing::{DRAFTS, answer, header, object, objects};
+use crate::passing::{DRAFTS, EVERY_DRAFT, answer, header, object, objects};
 use crate::wire::hex;
 use bytes::Bytes;
 use mainstem_core::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
@@ -37,7 +37,7 @@ fn viewers_learn_the_largest_location_known_here_or_upstream() {
 #[test]
 fn a_viewer_is_accepted_after_the_upstream_has_accepted() {
     covers!("MOQT19-9.4-2");
-    for draft in DRAFTS {
+    for draft in EVERY_DRAFT {
         let mut world = World::new();
         let publisher = world.peer("moqt-22");
         publisher.announce("a");
@@ -58,7 +58,7 @@ fn a_viewer_is_accepted_after_the_upstream_has_accepted() {
 #[test]
 fn a_viewer_that_does_not_wait_is_refused_at_once() {
     covers!("MOQT19-10.2.6-3");
-    for draft in DRAFTS {
+    for draft in EVERY_DRAFT {
         let mut world = World::new();
         let viewer = world.peer(draft);
         let parameters = Parameters {
@@ -75,7 +75,7 @@ fn a_viewer_that_does_not_wait_is_refused_at_once() {
 #[test]
 fn namespaces_are_told_to_all_who_asked_and_withdrawn_once() {
     covers!("MOQT19-6.2-1", "MOQT19-10.18-3", "MOQT19-10.18-5");
-    for draft in DRAFTS {
+    for draft in EVERY_DRAFT {
         let mut world = World::new();
         let (publisher, viewer) = (world.peer("moqt-22"), world.peer(draft));
         let path = |path: &str| TrackNamespace::from_path(path).unwrap();
@@ -143,7 +143,7 @@ fn nothing_is_asked_of_a_publisher_but_what_it_announced() {
 #[test]
 fn unknown_error_codes_of_a_publisher_mean_that_something_went_wrong() {
     covers!("MOQT19-14-1", "MOQT19-14-5");
-    for draft in DRAFTS {
+    for draft in EVERY_DRAFT {
         let mut world = World::new();
         let publisher = world.peer(draft);
         publisher.announce("a");
@@ -177,7 +177,7 @@ fn unknown_error_codes_of_a_publisher_mean_that_something_went_wrong() {
 #[test]
 fn objects_of_several_publishers_reach_the_viewer_once_each() {
     covers!("MOQT19-9.3-1", "MOQT19-9.3-2", "MOQT19-9.5-15");
-    for draft in DRAFTS {
+    for draft in EVERY_DRAFT {
         let mut world = World::new();
         let (one, two) = (world.peer("moqt-22"), world.peer("moqt-18"));
         let of_one = world.publish(&one, &name("a", "one"));
@@ -209,7 +209,7 @@ fn every_publisher_that_announced_is_asked_now_and_later() {
         "MOQT19-9.5-9",
         "MOQT19-9.5-14"
     );
-    for draft in DRAFTS {
+    for draft in EVERY_DRAFT {
         let mut world = World::new();
         let publishers = [
             world.peer("moqt-22"),
@@ -248,7 +248,7 @@ fn every_publisher_that_announced_is_asked_now_and_later() {
 fn announcements_and_offers_reach_every_subscriber_that_matches() {
     covers!("MOQT19-9.5-6");
     let mut world = World::new();
-    let viewers = DRAFTS.map(|draft| world.peer(draft));
+    let viewers = EVERY_DRAFT.map(|draft| world.peer(draft));
     let prefix = || TrackNamespace::from_path("a").unwrap();
     for viewer in &viewers {
         world
@@ -270,7 +270,7 @@ fn announcements_and_offers_reach_every_subscriber_that_matches() {
 #[test]
 fn nothing_outside_the_range_is_sent() {
     covers!("MOQT19-5.1.2-4");
-    for draft in DRAFTS {
+    for draft in EVERY_DRAFT {
         let mut world = World::new();
         let publisher = world.peer("moqt-22");
         let request = world.publish(&publisher, &name("a", "one"));

@@ -15,7 +15,7 @@ use mainstem_core::moqt::session::Event as SessionEvent;
 use mainstem_core::viewer;
 use std::time::Duration;
 
-pub(crate) const DRAFTS: [&str; 2] = ["moqt-18", "moqt-22"];
+pub(crate) const DRAFTS: [&str; 3] = ["moqt-16", "moqt-18", "moqt-22"];
 const FIXTURES: [&str; 5] = [
     "h264_aac.mp4",
     "h264_aac_signed.mp4",

@@ -1,7 +1,7 @@
 //! TRACK_STATUS at a relay: answered from what is known, handed on, or refused.
 
 use crate::house::Peer;
-use crate::offers::{DRAFTS, World, name, refused};
+use crate::offers::{DRAFTS, EVERY_DRAFT, World, name, refused};
 use mainstem_core::moqt::error::RequestCode;
 use mainstem_core::moqt::message::{Message, RequestError, RequestOk};
 use mainstem_core::moqt::name::{Location, RequestId};
@@ -64,7 +64,7 @@ fn known_track_is_described_as_a_subscribe_ok_would() {
 
 #[test]
 fn unknown_track_does_not_exist() {
-    for draft in DRAFTS {
+    for draft in EVERY_DRAFT {
         let mut world = World::new();
         let viewer = world.peer(draft);
         let asked = ask(&mut world, &viewer);
@@ -75,7 +75,7 @@ fn unknown_track_does_not_exist() {
 
 #[test]
 fn publishers_of_the_namespace_are_asked_and_the_first_answer_counts() {
-    for draft in DRAFTS {
+    for draft in EVERY_DRAFT {
         let mut world = World::new();
         let (one, two, viewer) = (
             world.peer(draft),

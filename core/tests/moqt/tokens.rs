@@ -16,7 +16,7 @@ use mainstem_core::resolve::{Refusal, RefusalCode, ResolveReply};
 use mainstem_core::time::UnixTime;
 use std::time::Duration;
 
-const DRAFTS: [&str; 2] = ["moqt-18", "moqt-22"];
+const DRAFTS: [&str; 3] = ["moqt-16", "moqt-18", "moqt-22"];
 
 fn video() -> FullTrackName {
     track_name("playback/lv_1", "video/720p")

@@ -1,5 +1,6 @@
 //! Valid sessions, as the machine at one end of each was told of them.
 
+use crate::legacy;
 use crate::net::Net;
 use bytes::{Bytes, BytesMut};
 use mainstem_core::moqt::error::{PublishDoneCode, StreamCode};
@@ -111,7 +112,10 @@ impl Capture {
         drafts
             .flat_map(|draft| {
                 let mut captures = streamed(draft);
-                captures.push(by_hand(draft));
+                captures.push(match draft {
+                    Draft::D16 => legacy::by_hand(),
+                    draft => by_hand(draft),
+                });
                 captures
             })
             .collect()
@@ -348,7 +352,7 @@ impl Client {
     }
 }
 
-fn opened(draft: Draft) -> Input {
+pub(crate) fn opened(draft: Draft) -> Input {
     let opened = Opened {
         side: Side::Server,
         carrier: Carrier::Quic,

@@ -10,6 +10,7 @@
 
 mod captures;
 mod damage;
+mod legacy;
 #[allow(
     dead_code,
     reason = "shared with the tests that cut and stall sessions"
@@ -221,7 +222,11 @@ fn mutated_sessions_end_with_a_code_and_disturb_nobody() {
     let count = std::env::var("MAINSTEM_MUTATIONS").map_or(2_000, |count| count.parse().unwrap());
     let captures = Capture::all();
     for capture in &captures {
-        // Unharmed, every capture is a session that nobody closes.
+        // Unharmed, every capture is a session that nobody closes. Two have answers to requests that
+        // the machine does not make this time: where answers name their requests, that is a fault.
+        let name = capture.name.as_str();
+        let answers_nothing =
+            ["publisher at moqt-16", "relay's serving at moqt-16"].contains(&name);
         let mut world = World::new("moqt-22");
         let closed = match capture.target {
             captures::Target::Relay => world.attack(capture.inputs.clone(), &capture.name),
@@ -230,7 +235,7 @@ fn mutated_sessions_end_with_a_code_and_disturb_nobody() {
             }
             captures::Target::Publisher => attack_publisher(capture.inputs.clone(), &capture.name),
         };
-        assert!(!closed, "{}", capture.name);
+        assert_eq!(closed, answers_nothing, "{}", capture.name);
         world.check_empty();
     }
     let (mut closed, mut worst_peak) = (0_u64, 0);

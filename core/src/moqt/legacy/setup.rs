@@ -10,7 +10,7 @@ use super::message::SHORT;
 use super::{pairs, parameters};
 use crate::moqt::draft::Draft;
 use crate::moqt::error::{EncodeError, ProtocolError};
-use crate::moqt::message::{Message, MessageKind, Setup, StreamRole};
+use crate::moqt::message::{Message, MessageKind, Setup, SetupOption, StreamRole};
 use crate::moqt::property::PropertyValue;
 use crate::moqt::varint;
 use crate::moqt::wire::put_with_len;
@@ -99,6 +99,21 @@ pub(super) fn encode(setup: &Setup, credit: u64, out: &mut BytesMut) -> Result<(
     if let Some(implementation) = &setup.implementation {
         key(MOQT_IMPLEMENTATION, &mut block)?;
         integer::put_prefixed(implementation.as_bytes(), &mut block)?;
+    }
+    for option in &setup.options {
+        // What draft 16 cannot say means nothing to its peers either.
+        match option {
+            _ if option.key() <= MOQT_IMPLEMENTATION || option.key() > integer::MAX => {}
+            SetupOption::Integer { value, .. } if *value > integer::MAX => {}
+            SetupOption::Integer { value, .. } => {
+                key(option.key(), &mut block)?;
+                integer::encode(*value, &mut block)?;
+            }
+            SetupOption::Bytes { value, .. } => {
+                key(option.key(), &mut block)?;
+                integer::put_prefixed(value, &mut block)?;
+            }
+        }
     }
     integer::encode(count, out)?;
     out.put_slice(&block);

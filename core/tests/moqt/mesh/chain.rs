@@ -18,7 +18,7 @@ fn chain() -> World {
 
 #[test]
 fn viewers_on_both_sides_of_a_chain_are_served_from_one_upload_at_either_end() {
-    for draft in ["moqt-22", "moqt-20", "moqt-18"] {
+    for draft in ["moqt-22", "moqt-20", "moqt-18", "moqt-16"] {
         for (at, other) in [("a", "c"), ("c", "a"), ("b", "c")] {
             let mut world = chain();
             world.protocol = draft;

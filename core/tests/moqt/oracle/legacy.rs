@@ -7,7 +7,9 @@ use mainstem_core::moqt::Draft;
 use mainstem_core::moqt::error::{PublishDoneCode, RequestCode};
 use mainstem_core::moqt::filter::{Filter, GroupOrder};
 use mainstem_core::moqt::legacy::{Control, LegacyReader, Wanted};
-use mainstem_core::moqt::message::{Fetch, FetchTarget, Message, MessageKind, Setup, StreamRole};
+use mainstem_core::moqt::message::{
+    Fetch, FetchTarget, Message, MessageKind, Setup, SetupOption, StreamRole,
+};
 use mainstem_core::moqt::name::{Location, RequestId};
 use mainstem_core::moqt::parameter::{AuthorizationToken, Parameters};
 use mainstem_core::moqt::property::{Properties, PropertyValue};
@@ -140,6 +142,15 @@ fn setup(setup: &Setup, max_request_id: u64) -> Vec<KeyValuePair> {
     );
     pairs.extend(setup.authority.as_ref().map(|a| bytes(0x05, text(a))));
     pairs.extend(setup.implementation.as_ref().map(|i| bytes(0x07, text(i))));
+    let fits = |value: u64| value >> 62 == 0;
+    pairs.extend(setup.options.iter().filter_map(|option| match option {
+        SetupOption::Integer { key, value } => {
+            (*key > 7 && fits(*key) && fits(*value)).then(|| integer(*key, *value))
+        }
+        SetupOption::Bytes { key, value } => {
+            (*key > 7 && fits(*key)).then(|| bytes(*key, value.to_vec()))
+        }
+    }));
     pairs
 }
 
