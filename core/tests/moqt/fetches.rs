@@ -232,8 +232,8 @@ fn places(order: GroupOrder, bytes: &[u8]) -> Vec<(u64, u64, Option<u64>, Option
 
 #[test]
 fn fields_that_are_absent_come_from_the_object_before() {
-    covers!("MOQT19-11.4.4.1-7");
     use GroupOrder::{Ascending, Descending};
+    covers!("MOQT19-11.4.4.1-7");
     let next = |order, rest: &[u8]| places(order, &after(rest))[0];
     let p = Some(9);
     assert_eq!(

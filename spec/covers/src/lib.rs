@@ -1,8 +1,8 @@
 //! Ties tests to the normative rows of `spec/moqt/*.toml`.
 //!
-//! A test that proves a row says so at its start:
+//! A test that proves a row says so at its start, after its own items:
 //!
-//! ```
+//! ```no_run
 //! # #[allow(clippy::test_attr_in_doctest)]
 //! fn a_test() {
 //!     mainstem_spec_covers::covers!("MOQT19-1.4.3-1");
