@@ -167,7 +167,9 @@ impl Session {
         self.forget_fill(id);
         let mut head = BytesMut::with_capacity(32);
         FetchWriter::encode_header(id, &mut head);
-        Ok(self.open_data_stream(request, head, Framing::Fetch(writer), priority))
+        let stream = self.open_data_stream(request, head, Framing::Fetch(writer), priority);
+        self.note_fetch_stream(stream, id);
+        Ok(stream)
     }
 
     /// Sends an object on a fetch stream, in the order that was asked for.
@@ -181,7 +183,9 @@ impl Session {
         let body = object.payload.clone();
         self.send_fetch_item(stream, body, fin, notify, |writer, head| {
             writer.encode_object(object, head)
-        })
+        })?;
+        self.note_fetched_object_sent(stream, object);
+        Ok(())
     }
 
     /// Says on a fetch stream that everything after its last item, up to `end`, is missing.

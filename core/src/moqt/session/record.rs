@@ -55,8 +55,17 @@ pub enum Body {
         /// Its header.
         header: SubgroupHeader,
     },
+    /// A fetch stream of ours.
+    FetchStream {
+        /// The stream.
+        stream: StreamId,
+        /// The FETCH, or the subscription that is being filled.
+        request: u64,
+    },
     /// An object, without its payload.
     Object {
+        /// Whether a fetch stream brought it.
+        is_fetched: bool,
         /// Who sent it.
         from: Origin,
         /// The stream; `None` for a datagram.
@@ -123,10 +132,10 @@ impl Record {
 impl Body {
     fn to_json(&self) -> (String, Value) {
         match self {
-            Self::Opened { protocol, carrier } => (
-                "session_opened".to_owned(),
-                json!({ "protocol": protocol, "carrier": carrier }),
-            ),
+            Self::Opened { protocol, carrier } => {
+                let data = json!({ "protocol": protocol, "carrier": carrier });
+                ("session_opened".to_owned(), data)
+            }
             Self::Message {
                 from,
                 stream,
@@ -138,26 +147,20 @@ impl Body {
                 let data = json!({ "stream_id": stream_name(*stream), "message": message });
                 (made("control_message", *from), data)
             }
-            Self::Subgroup { stream, header } => (
-                "subgroup_header_created".to_owned(),
-                json!({
-                    "stream_id": stream_name(*stream),
-                    "group_id": header.group,
-                    "subgroup_id": match header.subgroup {
-                        SubgroupId::Zero => Some(0),
-                        SubgroupId::Explicit(id) => Some(id),
-                        SubgroupId::FirstObject => None,
-                    },
-                    "publisher_priority": header.priority,
-                    "contains_end_of_group": header.end_of_group,
-                    "extensions_present": header.has_properties,
-                }),
-            ),
+            Self::Subgroup { stream, header } => {
+                let data = subgroup_to_json(*stream, header);
+                ("subgroup_header_created".to_owned(), data)
+            }
+            Self::FetchStream { stream, request } => {
+                let data = json!({ "stream_id": stream_name(*stream), "request_id": request });
+                ("fetch_header_created".to_owned(), data)
+            }
             Self::Object { .. } => self.object_to_json(),
-            Self::StreamOpened { stream } => (
-                "stream_opened".to_owned(),
-                json!({ "stream_id": stream_name(*stream), "owner": owner(stream.origin()) }),
-            ),
+            Self::StreamOpened { stream } => {
+                let data =
+                    json!({ "stream_id": stream_name(*stream), "owner": owner(stream.origin()) });
+                ("stream_opened".to_owned(), data)
+            }
             Self::StreamCut {
                 by,
                 stream,
@@ -193,6 +196,7 @@ impl Body {
 
     fn object_to_json(&self) -> (String, Value) {
         let Self::Object {
+            is_fetched,
             from,
             stream,
             place: (group, subgroup, object),
@@ -205,6 +209,7 @@ impl Body {
             return (String::new(), Value::Null);
         };
         let name = match stream {
+            Some(_) if *is_fetched => "fetch_object",
             Some(_) => "subgroup_object",
             None => "object_datagram",
         };
@@ -220,6 +225,21 @@ impl Body {
         });
         (made(name, *from), data)
     }
+}
+
+fn subgroup_to_json(stream: StreamId, header: &SubgroupHeader) -> Value {
+    json!({
+        "stream_id": stream_name(stream),
+        "group_id": header.group,
+        "subgroup_id": match header.subgroup {
+            SubgroupId::Zero => Some(0),
+            SubgroupId::Explicit(id) => Some(id),
+            SubgroupId::FirstObject => None,
+        },
+        "publisher_priority": header.priority,
+        "contains_end_of_group": header.end_of_group,
+        "extensions_present": header.has_properties,
+    })
 }
 
 /// The record of a control message.
@@ -298,6 +318,7 @@ fn track_of(message: &Message) -> Option<(&FullTrackName, Option<u64>)> {
 /// The record of an object.
 pub(super) fn of_object(from: Origin, stream: Option<StreamId>, object: &Object) -> Body {
     Body::Object {
+        is_fetched: false,
         from,
         stream,
         place: (object.group, object.subgroup, object.object),
@@ -310,6 +331,15 @@ pub(super) fn of_object(from: Origin, stream: Option<StreamId>, object: &Object)
         properties_len: object.properties.raw().len(),
         payload_len: object.payload.len(),
     }
+}
+
+/// The record of an object on a fetch stream.
+pub(super) fn of_fetched(from: Origin, stream: StreamId, object: &Object) -> Body {
+    let mut body = of_object(from, Some(stream), object);
+    if let Body::Object { is_fetched, .. } = &mut body {
+        *is_fetched = true;
+    }
+    body
 }
 
 fn token_kinds(tokens: &[AuthorizationToken]) -> Value {

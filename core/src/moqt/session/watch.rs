@@ -9,8 +9,8 @@
 
 use super::record::{Body, Record};
 use super::{
-    Carrier, Closed, Event, Message, Origin, Output, Session, SessionCode, Setup, StreamCode,
-    StreamEvent, StreamId,
+    Carrier, Closed, Event, Message, Origin, Output, RequestId, Session, SessionCode, Setup,
+    StreamCode, StreamEvent, StreamId,
 };
 use crate::moqt::message::{MessageKind, RequestKind};
 use crate::moqt::object::{Object, SubgroupHeader};
@@ -176,6 +176,10 @@ impl Session {
                 self.watch
                     .record(|| super::record::of_object(Origin::Peer, stream, object));
             }
+            Event::FetchObject { stream, object, .. } => {
+                self.watch
+                    .record(|| super::record::of_fetched(Origin::Peer, *stream, object));
+            }
             Event::Datagram { object, .. } => {
                 self.watch
                     .record(|| super::record::of_object(Origin::Peer, None, object));
@@ -208,6 +212,18 @@ impl Session {
             stream,
             header: *header,
         });
+    }
+
+    /// A fetch stream was opened.
+    pub(super) fn note_fetch_stream(&mut self, stream: StreamId, request: RequestId) {
+        let request = request.0;
+        self.watch.record(|| Body::FetchStream { stream, request });
+    }
+
+    /// An object was written to a fetch stream.
+    pub(super) fn note_fetched_object_sent(&mut self, stream: StreamId, object: &Object) {
+        self.watch
+            .record(|| super::record::of_fetched(Origin::Local, stream, object));
     }
 
     /// An object was written to a stream.
