@@ -10,6 +10,7 @@ pub(crate) const CACHE_MB_MAX: usize = 512;
 
 /// On the command line.
 #[derive(Clone, Debug, Default, clap::Args, Serialize)]
+#[group(id = "bounds")]
 pub(crate) struct Arguments {
     /// Megabytes of recent groups that the relay keeps for late viewers [default: 512]
     #[arg(long, value_name = "MEGABYTES")]
