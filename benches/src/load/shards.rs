@@ -161,6 +161,11 @@ fn translate(event: Event, clock: Clock) -> Option<(SessionId, Seen)> {
             };
             (session, Seen::Closed(reason))
         }
-        Event::SubgroupEnded { .. } | Event::Goaway { .. } => return None,
+        Event::SubgroupEnded { .. }
+        | Event::Goaway { .. }
+        | Event::FetchAccepted { .. }
+        | Event::FetchObject { .. }
+        | Event::FetchGap { .. }
+        | Event::FetchEnded { .. } => return None,
     })
 }

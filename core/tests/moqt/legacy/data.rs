@@ -83,7 +83,10 @@ fn is_sayable(stream: &Stream) -> bool {
     };
     let fits = |value: u64| value >> 62 == 0;
     let objects = &stream.objects;
-    fits(id)
+    // Nothing may follow the end of a group, at any draft.
+    let mut earlier = objects.iter().rev().skip(1);
+    earlier.all(|o| o.status == ObjectStatus::Normal)
+        && fits(id)
         && fits(stream.header.group)
         && objects
             .iter()
