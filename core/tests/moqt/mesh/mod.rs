@@ -87,6 +87,17 @@ impl World {
         secret: Option<&str>,
         is_member: bool,
     ) {
+        self.relay_of(at, upstreams, secret, is_member, Policy::Open);
+    }
+
+    fn relay_of(
+        &mut self,
+        at: &'static str,
+        upstreams: &[&str],
+        secret: Option<&str>,
+        is_member: bool,
+        policy: Policy,
+    ) {
         self.next_id += 1;
         let config = Config {
             mesh: mesh::Config {
@@ -97,7 +108,8 @@ impl World {
             },
             ..Config::default()
         };
-        let mut relay = Relay::new(config, Policy::Open);
+        let mut relay = Relay::new(config, policy);
+        relay.set_clock(self.net.now, crate::house::EPOCH);
         let upstreams: BTreeSet<Upstream> = upstreams
             .iter()
             .map(|url| Upstream {

@@ -1,6 +1,6 @@
 //! Who is a member: default deny.
 
-use super::{SECRET, World, all};
+use super::{SECRET, World, all, name};
 use bytes::Bytes;
 use mainstem_core::moqt::error::{RequestCode, SessionCode};
 use mainstem_core::moqt::message::{Setup, SetupOption};
@@ -8,6 +8,7 @@ use mainstem_core::moqt::name::TrackNamespace;
 use mainstem_core::moqt::parameter::{AuthorizationToken, Parameters};
 use mainstem_core::moqt::relay::mesh::{News, RelayId, credential};
 use mainstem_core::moqt::session::{self, Event, Sessions};
+use mainstem_core::moqt::subscriber::Subscriber;
 use mainstem_core::time::Instant;
 use mainstem_core::transport::{Action, App, Closed, Input, SessionId};
 
@@ -191,4 +192,41 @@ fn forged_hop_lists_are_refused_and_leave_nothing_behind() {
                 .any(|news| matches!(news, News::RouteRefused { .. }))
         );
     }
+}
+
+#[test]
+fn a_viewers_token_is_judged_at_its_own_relay_and_goes_no_further() {
+    let mut world = World::new();
+    let guarded = || crate::house::policy(&["k1"], &[]);
+    world.relay("a", &[]);
+    world.relay_of("b", &["a"], Some(SECRET), true, guarded());
+    world.relay_of("c", &["b"], Some(SECRET), true, guarded());
+    let broadcast = world.publisher("a");
+    world.publish(&broadcast, 1, 0..2);
+    assert!(world.watch("c").is_ended(), "without a token");
+    let edge = world.relays["c"].0;
+    let (id, node) = world.net.add(Subscriber::new(super::sessions()));
+    let token = crate::house::token("k1", crate::house::INPUT, 3600);
+    let path = format!("/playback/lv_1?tok={token}");
+    let (session, _) = world.net.connect(id, edge, "moqt-22", &path);
+    let asked = node
+        .borrow_mut()
+        .app
+        .subscribe(session, name("video"), Parameters::default());
+    asked.unwrap();
+    world.settle();
+    let viewer = super::Viewer { node, session };
+    assert_eq!(viewer.seen(), all(1, 0..2));
+    // An input that is deleted ends its viewers, and not the sessions that relays have.
+    let now = world.net.now;
+    for at in ["b", "c"] {
+        let relay = std::rc::Rc::clone(&world.relays[at].1);
+        relay
+            .borrow_mut()
+            .app
+            .revoke_input(now, crate::house::ORG, crate::house::INPUT, &[]);
+    }
+    world.settle();
+    assert!(viewer.is_ended());
+    assert_eq!(world.metrics("b").sessions, 2, "its neighbours");
 }
