@@ -2,6 +2,7 @@
 
 mod history;
 mod joining;
+mod permission;
 mod upstream;
 
 use crate::net::{Net, Node, NodeId};

@@ -317,8 +317,14 @@ impl Relay {
             return;
         };
         match &mut fetch.state {
-            State::Serving(serving) => {
+            State::Serving(serving) if fetch.is_fill => {
                 serving.reset(&mut self.sessions, fetch.name, code);
+                self.end_fetch(now, id);
+            }
+            State::Serving(_) => {
+                // The request's own stream says why: a data stream's reset may overtake its header.
+                let request = fetch.request;
+                self.cancel(request, code);
                 self.end_fetch(now, id);
             }
             State::Asking => {
