@@ -31,7 +31,7 @@ fn fetch(peer: &Peer, tokens: &[String]) -> RequestId {
 
 fn house() -> (House, Peer) {
     let mut config = Config::default();
-    config.fetch.upstream_timeout = Duration::from_secs(3600);
+    config.fetch.upstream_timeout = Duration::from_hours(1);
     let mut house = House::with(config);
     let publisher = house.publisher("moqt-22");
     publisher.announce("publish/lv_1");
@@ -87,7 +87,7 @@ fn fetch_ends_when_its_token_does() {
             .unwrap();
         house.net.settle();
         assert!(peer.is_accepted(request), "{draft}");
-        house.net.advance(Duration::from_secs(120));
+        house.net.advance(Duration::from_mins(2));
         let end = peer.find(|event| match event {
             SessionEvent::Cancelled { request: of, code } if *of == request => *code,
             _ => None,
