@@ -1,5 +1,6 @@
 //! Valid sessions, as the machine at one end of each was told of them.
 
+use crate::fetcher::Fetcher;
 use crate::legacy;
 use crate::net::Net;
 use bytes::{Bytes, BytesMut};
@@ -42,6 +43,10 @@ pub(crate) enum Target {
     Relay,
     Subscriber,
     Publisher,
+    /// Asks for fetches and fills.
+    Fetcher,
+    /// Serves them.
+    Fetched,
 }
 
 /// A session.
@@ -116,6 +121,7 @@ impl Capture {
                     Draft::D16 => legacy::by_hand(),
                     draft => by_hand(draft),
                 });
+                captures.extend(fetched(draft));
                 captures
             })
             .collect()
@@ -180,6 +186,28 @@ fn streamed(draft: Draft) -> Vec<Capture> {
             downstream.0,
         ),
     ]
+}
+
+/// One end fetches and fills what the other has: both ends.
+fn fetched(draft: Draft) -> Vec<Capture> {
+    let mut net = Net::new(u64::from(draft.number()));
+    let (server, told_server) = Recorder::new(Fetcher::new(false));
+    let (server, _) = net.add(server);
+    let (client, told_client) = Recorder::new(Fetcher::new(true));
+    let (client, _) = net.add(client);
+    let (asking, serving) = net.connect(client, server, draft.protocol(), "/");
+    net.settle();
+    let capture = |target, what: &str, inputs: &Inputs, session| Capture {
+        name: format!("{what} at {draft}"),
+        target,
+        inputs: inputs.borrow().get(&session).cloned().unwrap_or_default(),
+    };
+    let fetched = capture(Target::Fetcher, "fetched", &told_client, asking);
+    let begins_fetch = |input: &&Input| matches!(input, Input::Stream { event: StreamEvent::Data(data), .. } if data.first() == Some(&5));
+    let streams = fetched.inputs.iter().filter(begins_fetch).count();
+    assert!(streams >= 2, "{streams} fetch streams at {draft}");
+    let fetching = capture(Target::Fetched, "fetching", &told_server, serving);
+    vec![fetched, fetching]
 }
 
 /// Three groups of three objects; the last stays open.

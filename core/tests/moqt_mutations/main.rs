@@ -10,6 +10,7 @@
 
 mod captures;
 mod damage;
+mod fetcher;
 mod legacy;
 #[allow(
     dead_code,
@@ -20,6 +21,7 @@ mod net;
 
 use captures::{Capture, config, name};
 use damage::Dice;
+use fetcher::Fetcher;
 use mainstem_core::moqt::error::SessionCode;
 use mainstem_core::moqt::object::Object;
 use mainstem_core::moqt::parameter::Parameters;
@@ -195,6 +197,11 @@ fn attack_subscriber(inputs: Vec<Input>, context: &str) -> bool {
     })
 }
 
+fn attack_fetcher(target: captures::Target, inputs: Vec<Input>, context: &str) -> bool {
+    let mut fetcher = Fetcher::new(target == captures::Target::Fetcher);
+    attack_client(&mut fetcher, inputs, context, |_| {})
+}
+
 fn attack_publisher(inputs: Vec<Input>, context: &str) -> bool {
     let track = name("other", "video");
     let mut publisher = Publisher::new(config(), track::Limits::default());
@@ -234,6 +241,7 @@ fn mutated_sessions_end_with_a_code_and_disturb_nobody() {
                 attack_subscriber(capture.inputs.clone(), &capture.name)
             }
             captures::Target::Publisher => attack_publisher(capture.inputs.clone(), &capture.name),
+            target => attack_fetcher(target, capture.inputs.clone(), &capture.name),
         };
         assert_eq!(closed, answers_nothing, "{}", capture.name);
         world.check_empty();
@@ -255,6 +263,7 @@ fn mutated_sessions_end_with_a_code_and_disturb_nobody() {
             captures::Target::Relay => world.attack(inputs, &context),
             captures::Target::Subscriber => attack_subscriber(inputs, &context),
             captures::Target::Publisher => attack_publisher(inputs, &context),
+            target => attack_fetcher(target, inputs, &context),
         };
         let peak = ALLOCATOR.peak_usage().saturating_sub(before);
         assert!(peak <= PEAK_BYTES_MAX, "{context}: {peak} bytes");

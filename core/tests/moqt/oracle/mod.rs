@@ -2,6 +2,7 @@
 //! meaning, each reads what the other wrote, and damaged bytes are taken or refused alike.
 
 mod convert;
+mod fetches;
 mod legacy;
 mod messages;
 mod objects;

@@ -1,8 +1,9 @@
 //! How a session begins and ends: SETUP, GOAWAY, control streams, what arrives too early.
 
 use super::*;
-use mainstem_core::moqt::message::{Goaway, RequestOk};
+use mainstem_core::moqt::message::{Goaway, RequestOk, SetupOption};
 use mainstem_core::moqt::parameter::AuthorizationToken;
+use mainstem_core::moqt::property::PropertiesBuilder;
 use mainstem_core::moqt::session::CommandError;
 
 fn setup(change: impl FnOnce(&mut Setup)) -> Message {
@@ -185,6 +186,121 @@ fn a_second_goaway_of_one_request_closes_the_session() {
     assert_eq!(peer.code(), None);
     peer.send(bidi(0), &message);
     assert_eq!(peer.code(), Some(SessionCode::PROTOCOL_VIOLATION));
+}
+
+#[test]
+fn one_request_is_moved_without_the_others() {
+    let mut peer = Peer::server(Draft::D22);
+    peer.send(bidi(0), &subscribe(0, "x"));
+    let wait = Duration::from_secs(2);
+    let uri = "moqt://elsewhere.test/";
+    for _ in 0..2 {
+        peer.command(|s| s.goaway_request(RequestId(0), uri, wait))
+            .unwrap();
+    }
+    let expected = Goaway {
+        new_session_uri: uri.to_owned(),
+        timeout_ms: 2000,
+        request_id: None,
+    };
+    let sent = peer.written(bidi(0), StreamRole::Request);
+    assert_eq!(sent, [Message::from(expected)], "once");
+    peer.send(bidi(1), &subscribe(2, "y"));
+    assert_eq!(peer.refused(bidi(1)), None);
+    let mut peer = Peer::client(Draft::D22);
+    let id = peer
+        .command(|s| s.subscribe(track("x"), Parameters::default()))
+        .unwrap();
+    let refused = peer.command(|s| s.goaway_request(id, uri, wait));
+    assert!(matches!(refused, Err(CommandError::Encode(_))));
+    peer.send(own(0), &Message::from(Goaway::default()));
+    let moved =
+        |event: &Event| matches!(event, Event::RequestGoaway { request, .. } if *request == id);
+    assert!(peer.events.last().is_some_and(moved));
+    peer.command(|s| s.subscribe(track("y"), Parameters::default()))
+        .unwrap();
+}
+
+#[test]
+fn reserved_namespaces_are_not_published() {
+    let mut peer = Peer::client(Draft::D22);
+    for reserved in [".", ".session"] {
+        let refused = peer.command(|s| {
+            let name = FullTrackName::new(namespace(reserved), "x".into()).unwrap();
+            let track = s.publish(name, Parameters::default(), Properties::default());
+            (
+                track,
+                s.publish_namespace(namespace(reserved), Parameters::default()),
+            )
+        });
+        assert!(matches!(refused, (Err(_), Err(_))), "{reserved}");
+    }
+    peer.command(|s| s.publish_namespace(namespace(".other"), Parameters::default()))
+        .unwrap();
+    let mut peer = Peer::server(Draft::D22);
+    for (index, (reserved, refusal)) in (0..).zip([
+        (".", Some(RequestCode::DOES_NOT_EXIST)),
+        (".session", Some(RequestCode::DOES_NOT_EXIST)),
+        (".other", None),
+    ]) {
+        let message = Subscribe {
+            request_id: RequestId(2 * index),
+            track: FullTrackName::new(namespace(reserved), "x".into()).unwrap(),
+            parameters: Parameters::default(),
+        };
+        peer.send(bidi(index), &Message::from(message));
+        assert_eq!(peer.refused(bidi(index)), refusal, "{reserved}");
+    }
+}
+
+#[test]
+fn options_of_extensions_reach_the_owner() {
+    let mut peer = Peer::opened(Draft::D22, Side::Server, Carrier::Quic, Limits::default());
+    let options = vec![
+        SetupOption::Integer {
+            key: 0x9E,
+            value: 7,
+        },
+        SetupOption::Bytes {
+            key: 0x4001,
+            value: Bytes::from_static(b"hops"),
+        },
+    ];
+    peer.send(uni(0), &setup(|setup| setup.options.clone_from(&options)));
+    let Some(Event::Ready(ready)) = peer.events.last() else {
+        unreachable!("SETUP came");
+    };
+    assert_eq!(ready.options, options);
+}
+
+#[test]
+fn tracks_with_properties_that_must_be_understood_are_refused() {
+    let properties = || PropertiesBuilder::new().integer(0x4000, 1).build();
+    for draft in Draft::ALL {
+        let mut peer = Peer::server(draft);
+        let mut message = publish(0, "x", 3);
+        if let Message::Publish(publish) = &mut message {
+            publish.properties = properties();
+        }
+        peer.send(bidi(0), &message);
+        let unsupported = RequestCode::UNSUPPORTED_EXTENSION;
+        assert_eq!(peer.refused(bidi(0)), Some(unsupported));
+        let mut peer = Peer::client(draft);
+        let id = peer
+            .command(|s| s.subscribe(track("x"), Parameters::default()))
+            .unwrap();
+        let mut message = subscribe_ok(3);
+        if let Message::SubscribeOk(ok) = &mut message {
+            ok.properties = properties();
+        }
+        peer.send(own(0), &message);
+        let Some(Event::Rejected { request, error }) = peer.events.last() else {
+            unreachable!("{:?}", peer.events);
+        };
+        assert_eq!((*request, error.code), (id, unsupported));
+        assert_eq!(peer.was_stopped(own(0)), Some(StreamCode::CANCELLED));
+        assert_eq!((peer.session.requests_len(), peer.code()), (0, None));
+    }
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use super::*;
 use mainstem_core::moqt::message::{
-    NamespaceDone, PublishNamespace, Redirect, RequestOk, RequestUpdate, SubscribeNamespace,
+    Namespace, NamespaceDone, PublishNamespace, Redirect, RequestOk, RequestUpdate,
+    SubscribeNamespace, TrackStatus,
 };
 use mainstem_core::moqt::property::PropertiesBuilder;
 use mainstem_core::moqt::session::{Accepted, CommandError};
@@ -348,4 +349,111 @@ fn our_cancel_resets_and_stops_the_request_stream() {
         (0, None),
         "a late answer is nothing"
     );
+}
+
+#[test]
+fn announced_namespaces_are_bounded() {
+    let limits = Limits {
+        namespaces_max: 2,
+        ..Limits::default()
+    };
+    let mut peer = Peer::ready_with(Draft::D22, Side::Client, limits);
+    let id = peer
+        .command(|s| s.subscribe_namespace(namespace("a"), Parameters::default()))
+        .unwrap();
+    peer.send(own(0), &ok());
+    for suffix in ["b", "c", "c", "d"] {
+        assert_eq!(peer.cancelled(), []);
+        let suffix = namespace(suffix);
+        peer.send(own(0), &Message::from(Namespace { suffix }));
+    }
+    assert_eq!(peer.cancelled(), [id]);
+    assert_eq!(peer.was_stopped(own(0)), Some(StreamCode::EXCESSIVE_LOAD));
+    assert_eq!(peer.code(), None);
+}
+
+#[test]
+fn track_status_is_over_with_its_answer() {
+    for draft in Draft::ALL {
+        let mut peer = Peer::client(draft);
+        let id = peer
+            .command(|s| s.track_status(track("x"), Parameters::default()))
+            .unwrap();
+        peer.send(own(0), &ok());
+        peer.finish(own(0));
+        let accepted =
+            |event: &Event| matches!(event, Event::Accepted { request, .. } if *request == id);
+        assert!(peer.events.iter().any(accepted));
+        assert!(peer.was_finished(own(0)));
+        assert_eq!(
+            (peer.session.requests_len(), peer.cancelled().len()),
+            (0, 0)
+        );
+        let mut peer = Peer::server(draft);
+        peer.send(
+            bidi(0),
+            &Message::from(TrackStatus {
+                request_id: RequestId(0),
+                track: track("x"),
+                parameters: Parameters::default(),
+            }),
+        );
+        peer.command(|s| s.accept(RequestId(0), RequestOk::default()))
+            .unwrap();
+        assert!(peer.was_finished(bidi(0)));
+        assert_eq!(peer.session.requests_len(), 0);
+    }
+}
+
+#[test]
+fn news_of_tracks_and_subscriptions_reaches_the_other_end() {
+    let mut asks = Peer::client(Draft::D22);
+    let mut serves = Peer::server(Draft::D22);
+    let tracks = asks
+        .command(|s| s.subscribe_tracks(namespace("a"), Parameters::default()))
+        .unwrap();
+    let sub = asks
+        .command(|s| s.subscribe(track("x"), Parameters::default()))
+        .unwrap();
+    for (index, id) in [(0, tracks), (1, sub)] {
+        let asked = asks.written(own(index), StreamRole::Request);
+        serves.send(bidi(index), &asked[0]);
+        assert!(
+            matches!(serves.events.last(), Some(Event::Request { request, .. }) if *request == id)
+        );
+    }
+    let early = serves.command(|s| s.publish_skipped(tracks, namespace("b"), "x".into()));
+    assert_eq!(early, Err(CommandError::WrongRequest(tracks)));
+    serves
+        .command(|s| s.accept(tracks, RequestOk::default()))
+        .unwrap();
+    serves
+        .command(|s| s.publish_skipped(tracks, namespace("b"), "x".into()))
+        .unwrap();
+    serves
+        .command(|s| s.accept_subscribe(sub, Parameters::default(), Properties::default()))
+        .unwrap();
+    let paused = Parameters {
+        forward: Some(false),
+        ..Parameters::default()
+    };
+    serves
+        .command(|s| s.notify_state(sub, paused.clone()))
+        .unwrap();
+    for index in 0..2 {
+        for message in serves.written(bidi(index), StreamRole::Request) {
+            asks.send(own(index), &message);
+        }
+    }
+    let skipped = Event::PublishSkipped {
+        request: tracks,
+        suffix: namespace("b"),
+        name: "x".into(),
+    };
+    let notified = Event::StateNotified {
+        request: sub,
+        parameters: paused,
+    };
+    assert!(asks.events.contains(&skipped) && asks.events.contains(&notified));
+    assert_eq!(asks.code(), None);
 }

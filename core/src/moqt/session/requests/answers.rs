@@ -122,8 +122,7 @@ impl Session {
         if properties.unsupported_mandatory().is_none() {
             return false;
         }
-        let cancelled = self.cancel(request, StreamCode::CANCELLED);
-        debug_assert!(cancelled.is_ok());
+        self.cancel_reading(request, StreamCode::CANCELLED);
         let error = request_error(
             RequestCode::UNSUPPORTED_EXTENSION,
             "a mandatory track property is not understood here",
@@ -153,7 +152,10 @@ impl Session {
                 let suffix = message.suffix;
                 entry.announced.insert(suffix.clone());
                 if entry.announced.len() > limit {
-                    self.give_up(request, StreamCode::EXCESSIVE_LOAD);
+                    let code = StreamCode::EXCESSIVE_LOAD;
+                    self.cancel_reading(request, code);
+                    let code = Some(code);
+                    self.event(Event::Cancelled { request, code });
                     return Ok(());
                 }
                 Event::Namespace { request, suffix }
@@ -186,6 +188,16 @@ impl Session {
             self.own_tokens.answered(&used);
         }
         self.event(Event::Updated { request, answer });
+    }
+
+    /// Cancels a request while its stream is being read: the stream is not in its place then.
+    fn cancel_reading(&mut self, request: RequestId, code: StreamCode) {
+        let stream = self.requests.get(&request).map(|entry| entry.stream);
+        if self.cancel(request, code).is_ok()
+            && let Some(stream) = stream
+        {
+            self.stop(stream, code);
+        }
     }
 
     /// Ends a request by our own decision, and tells the owner.

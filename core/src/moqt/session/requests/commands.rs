@@ -5,11 +5,13 @@
 
 use super::super::tokens::Used;
 use super::super::{
-    Bytes, CommandError, Direction, Message, Origin, Output, Parameters, PublishDoneCode,
-    REQUEST_PRIORITY, RequestError, RequestId, RequestOk, Session, State, StreamCode, StreamId,
-    SubscribeOk, TrackAlias, TrackNamespace,
+    Bytes, CommandError, Direction, Duration, Goaway, Message, Origin, Output, Parameters,
+    PublishDoneCode, REQUEST_PRIORITY, RequestError, RequestId, RequestOk, Session, Side, State,
+    StreamCode, StreamId, SubscribeOk, TrackAlias, TrackNamespace,
 };
+use super::peer::is_reserved;
 use super::{Phase, Request};
+use crate::moqt::error::EncodeError;
 use crate::moqt::message::RequestKind as Kind;
 use crate::moqt::message::{
     Namespace, NamespaceDone, Publish, PublishDone, PublishNamespace, PublishStateNotify,
@@ -49,6 +51,7 @@ impl Session {
         parameters: Parameters,
         properties: Properties,
     ) -> Result<RequestId, CommandError> {
+        may_publish(&track.namespace)?;
         let track_alias = self.take_alias();
         let default_priority = properties.default_publisher_priority();
         let forward = parameters.forward.unwrap_or(true);
@@ -75,6 +78,7 @@ impl Session {
         namespace: TrackNamespace,
         parameters: Parameters,
     ) -> Result<RequestId, CommandError> {
+        may_publish(&namespace)?;
         self.ask(Kind::PublishNamespace, None, |id| {
             Message::PublishNamespace(PublishNamespace {
                 request_id: id,
@@ -166,6 +170,34 @@ impl Session {
         let mut head = bytes::BytesMut::new();
         message.encode(self.draft, &mut head)?;
         Ok(head.freeze())
+    }
+
+    /// Asks the peer to move one request elsewhere, once. `uri` is where to, empty for this session;
+    /// only servers may name a place. The owner resets the request when it has waited long enough.
+    pub fn goaway_request(
+        &mut self,
+        request: RequestId,
+        uri: &str,
+        timeout: Duration,
+    ) -> Result<(), CommandError> {
+        if self.side == Side::Client && !uri.is_empty() {
+            let reason = "a client must not send a server elsewhere";
+            return Err(EncodeError::Invalid(reason).into());
+        }
+        let entry = self
+            .requests
+            .get_mut(&request)
+            .ok_or(CommandError::UnknownRequest(request))?;
+        if std::mem::replace(&mut entry.goaway_sent, true) {
+            return Ok(());
+        }
+        let stream = entry.stream;
+        let goaway = Goaway {
+            new_session_uri: uri.to_owned(),
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            request_id: None,
+        };
+        self.send(stream, &Message::Goaway(goaway))
     }
 
     /// Gives a request up, whoever asked.
@@ -450,4 +482,13 @@ impl Session {
             self.unbind_alias(alias, request);
         }
     }
+}
+
+/// Namespaces that no application may publish under.
+fn may_publish(namespace: &TrackNamespace) -> Result<(), CommandError> {
+    if is_reserved(namespace) {
+        let reason = "namespaces . and .session must not be published";
+        return Err(EncodeError::Invalid(reason).into());
+    }
+    Ok(())
 }

@@ -74,6 +74,8 @@ pub struct Request {
     announced: BTreeSet<TrackNamespace>,
     /// Whether the peer sent GOAWAY for this request.
     goaway_received: bool,
+    /// Whether we did.
+    goaway_sent: bool,
 }
 
 impl Request {
@@ -99,6 +101,7 @@ impl Request {
             updates_received: 0,
             announced: BTreeSet::new(),
             goaway_received: false,
+            goaway_sent: false,
         }
     }
 

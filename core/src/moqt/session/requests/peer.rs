@@ -397,7 +397,7 @@ impl Session {
 
 /// Namespaces that this end must not pass on: `.` for any use, and session-level ones that it does
 /// not know.
-fn is_reserved(namespace: &TrackNamespace) -> bool {
+pub(super) fn is_reserved(namespace: &TrackNamespace) -> bool {
     namespace
         .fields()
         .first()
