@@ -10,6 +10,8 @@
 //! | object, when given | the id | the id when the group is given; else the steps from the one before |
 //! | end of range | both ids | both ids |
 //!
+//! Whether an end of range has a payload length the text leaves open. As in later drafts it has none.
+//!
 //! What cannot be said in deltas, ids that run against the group order, becomes a repeated object:
 //! both make the track malformed.
 //!
@@ -26,6 +28,9 @@ use crate::moqt::wire::Reader;
 use bytes::{BufMut, BytesMut};
 
 const SUBGROUP_MODE: u64 = 0x03;
+const SUBGROUP_ZERO: u64 = 0x00;
+const SUBGROUP_PRIOR: u64 = 0x01;
+const SUBGROUP_NEXT: u64 = 0x02;
 const OBJECT: u64 = 0x04;
 const GROUP: u64 = 0x08;
 const PRIORITY: u64 = 0x10;
@@ -39,11 +44,17 @@ const ENDS_OF_RANGES: [u64; 2] = [0x8C, 0x10C];
 pub(super) struct Place {
     pub(super) order: GroupOrder,
     prior: Option<Location>,
+    /// The subgroup of the object before, on a stream of this end.
+    subgroup: u64,
 }
 
 impl Place {
     pub(super) const fn start(order: GroupOrder) -> Self {
-        Self { order, prior: None }
+        Self {
+            order,
+            prior: None,
+            subgroup: 0,
+        }
     }
 
     /// Reads an item of draft 16 and writes it in canonical form; `None` when bytes are missing.
@@ -147,7 +158,13 @@ impl Place {
         let subgroup = given(has_subgroup(flags), || reader.varint())?;
         let object = given(flags & OBJECT != 0, || reader.varint())?;
         let place = self.place_after(group, object);
-        integer::encode(flags | GROUP | OBJECT, out)?;
+        let mut flags = flags | GROUP | OBJECT;
+        let subgroup = self.subgroup_of(flags, subgroup);
+        if subgroup.is_some() {
+            flags |= SUBGROUP_MODE;
+        }
+        self.subgroup = subgroup.unwrap_or(0);
+        integer::encode(flags, out)?;
         for field in [Some(place.group), subgroup, Some(place.object)] {
             field.map_or(Ok(()), |field| integer::encode(field, out))?;
         }
@@ -163,6 +180,18 @@ impl Place {
         integer::encode(length, out)?;
         self.prior = Some(place);
         Ok(length)
+    }
+
+    /// The subgroup to write. Draft 16 leaves open which object a reference means after the end of
+    /// a range, so there is none: any but 0 is written out.
+    fn subgroup_of(&self, flags: u64, given: Option<u64>) -> Option<u64> {
+        match flags & SUBGROUP_MODE {
+            _ if flags & DATAGRAM != 0 => None,
+            SUBGROUP_ZERO => None,
+            SUBGROUP_PRIOR => Some(self.subgroup),
+            SUBGROUP_NEXT => Some(self.subgroup.saturating_add(1)),
+            _ => given,
+        }
     }
 
     fn place_after(&self, group: Option<u64>, object: Option<u64>) -> Location {

@@ -1,6 +1,6 @@
 //! Objects at draft 16: framing is rewritten, payloads and meanings are kept, in both directions.
 
-use super::{Peer, publish, subscribe, uni};
+use super::{Peer, own_uni, publish, subscribe, uni};
 use crate::arbitrary::cases;
 use crate::objects::{Stream, stream};
 use bytes::Bytes;
@@ -13,15 +13,10 @@ use mainstem_core::moqt::parameter::Parameters;
 use mainstem_core::moqt::property::{Properties, PropertiesBuilder, PropertyValue};
 use mainstem_core::moqt::session::{Event, StreamEnd};
 use mainstem_core::time::Instant;
-use mainstem_core::transport::{Direction, Origin, Output, StreamEvent, StreamId};
+use mainstem_core::transport::{Output, StreamEvent};
 use moqtap_codec::draft16::data_stream as t;
 use moqtap_codec::varint::VarInt;
 use proptest::prelude::*;
-
-/// The session's own `index`-th data stream.
-fn own_uni(index: u64) -> StreamId {
-    StreamId::new(Origin::Local, Direction::Unidirectional, index)
-}
 
 fn int(value: u64) -> VarInt {
     VarInt::from_u64(value).unwrap()

@@ -2,6 +2,7 @@
 
 mod data;
 mod faults;
+mod fetches;
 mod requests;
 
 use bytes::{Bytes, BytesMut};
@@ -40,6 +41,11 @@ fn bidi(index: u64) -> StreamId {
 /// The session's own `index`-th bidirectional stream.
 fn own(index: u64) -> StreamId {
     StreamId::new(Origin::Local, Direction::Bidirectional, index)
+}
+
+/// The session's own `index`-th data stream.
+fn own_uni(index: u64) -> StreamId {
+    StreamId::new(Origin::Local, Direction::Unidirectional, index)
 }
 
 fn namespace(path: &str) -> TrackNamespace {
