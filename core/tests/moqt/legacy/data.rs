@@ -88,6 +88,15 @@ fn is_sayable(stream: &Stream) -> bool {
             .all(|o| fits(o.object) && is_short(&o.properties))
 }
 
+/// Nothing follows the end of a group or a track.
+fn until_its_end(mut stream: Stream) -> Stream {
+    let is_end = |object: &Object| object.status != ObjectStatus::Normal;
+    if let Some(end) = stream.objects.iter().position(is_end) {
+        stream.objects.truncate(end + 1);
+    }
+    stream
+}
+
 /// The stream as moqtap-codec writes it.
 fn their_bytes(stream: &Stream) -> Vec<u8> {
     let header = &stream.header;
@@ -143,7 +152,7 @@ proptest! {
 
     #[test]
     fn subgroups_of_the_other_codec_are_understood_however_cut(
-        stream in stream(),
+        stream in stream().prop_map(until_its_end),
         cuts in proptest::collection::vec(1_usize..60, 1..6),
     ) {
         prop_assume!(is_sayable(&stream));
@@ -162,7 +171,7 @@ proptest! {
     }
 
     #[test]
-    fn subgroups_are_understood_by_the_other_codec(stream in stream()) {
+    fn subgroups_are_understood_by_the_other_codec(stream in stream().prop_map(until_its_end)) {
         prop_assume!(is_sayable(&stream));
         let (mut peer, request) = publishing();
         let opened = peer.command(|s| s.open_subgroup(request, stream.header, 5)).unwrap();
