@@ -251,6 +251,7 @@ fn is_made_of(text: &str, others: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mainstem_spec_covers::covers;
 
     fn parse(text: &str) -> Result<MoqtUri, UriError> {
         text.parse()
@@ -288,6 +289,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_moqt_uri_is_told_by_name() {
+        covers!("MOQT19-3.1.1-1", "MOQT19-3.1.2-1", "MOQT19-3.1.2-2");
         for (text, error) in [
             ("https://h/", UriError::Scheme),
             ("moqt:h/", UriError::Scheme),

@@ -10,6 +10,7 @@
 extern crate mainstem_spec_covers;
 
 mod announced;
+mod answers;
 mod arbitrary;
 mod faults;
 mod fetch;

@@ -20,7 +20,7 @@ pub(crate) const DRAFTS: [&str; 3] = ["moqt-22", "moqt-20", "moqt-18"];
 pub(crate) const EVERY_DRAFT: [&str; 4] = ["moqt-22", "moqt-20", "moqt-18", "moqt-16"];
 
 /// Unknown properties, applications' own (0x78, 0x79, 0x3800), immutable ones in odd encodings.
-const PROPERTIES: &str = "0b 04 80 50 80 05  05 80 07  68 09  01 01 ff  b7 87 01";
+pub(crate) const PROPERTIES: &str = "0b 04 80 50 80 05  05 80 07  68 09  01 01 ff  b7 87 01";
 
 pub(crate) fn header(group: u64, subgroup: u64) -> SubgroupHeader {
     SubgroupHeader {

@@ -30,6 +30,7 @@ fn retained_groups_are_fetched_without_asking_upstream() {
 
 #[test]
 fn groups_descend_when_asked_and_objects_ascend_within_them() {
+    covers!("MOQT19-10.12.3-4");
     for draft in DRAFTS {
         let mut world = World::new(draft);
         world.watch();
@@ -65,6 +66,7 @@ fn fetch_ends_at_the_largest_object_of_its_acceptance() {
 
 #[test]
 fn fetch_beyond_what_is_published_is_an_invalid_range() {
+    covers!("MOQT19-10.12.3-3");
     for draft in DRAFTS {
         let mut world = World::new(draft);
         world.watch();
@@ -147,6 +149,7 @@ fn session_has_no_more_fetches_than_it_may() {
 
 #[test]
 fn range_filter_lets_only_its_objects_pass() {
+    covers!("MOQT19-5.1.4-1");
     for draft in ["moqt-22", "moqt-20"] {
         let mut world = World::new(draft);
         world.watch();
@@ -181,6 +184,7 @@ fn range_filter_lets_only_its_objects_pass() {
 
 #[test]
 fn expired_objects_are_fetched_anew() {
+    covers!("MOQT19-12.3-1");
     for draft in DRAFTS {
         let properties = PropertiesBuilder::new()
             .max_cache_duration_ms(5_000)

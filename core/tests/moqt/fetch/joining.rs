@@ -74,6 +74,7 @@ fn join_of_a_subscription_that_starts_a_track_waits_for_it() {
 
 #[test]
 fn join_before_anything_is_published_is_an_invalid_range_at_18_and_no_stream_later() {
+    covers!("MOQT19-10.12.2-3");
     for draft in DRAFTS {
         let mut world = World::new(draft);
         let client = world.join();
@@ -88,6 +89,7 @@ fn join_before_anything_is_published_is_an_invalid_range_at_18_and_no_stream_lat
 
 #[test]
 fn join_of_a_paused_subscription_is_refused() {
+    covers!("MOQT19-10.12.2-1");
     for draft in DRAFTS {
         let mut world = World::new(draft);
         world.watch();
@@ -107,6 +109,7 @@ fn join_of_a_paused_subscription_is_refused() {
 
 #[test]
 fn subscribe_with_fill_gets_the_past_beside_what_comes() {
+    covers!("MOQT20-10.2.15-1");
     for draft in ["moqt-22", "moqt-20"] {
         let mut world = World::new(draft);
         world.publish_groups(0..4, 3);

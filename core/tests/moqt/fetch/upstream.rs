@@ -6,6 +6,7 @@ use std::time::Duration;
 
 #[test]
 fn track_without_subscribers_is_fetched_from_its_publisher_once() {
+    covers!("MOQT20-9.5-1");
     for draft in DRAFTS {
         let mut world = World::new(draft);
         world.publish_groups(0..4, 3);
@@ -30,6 +31,7 @@ fn track_without_subscribers_is_fetched_from_its_publisher_once() {
 
 #[test]
 fn hole_in_the_cache_is_stitched_in_order() {
+    covers!("MOQT19-10.12.3-1");
     for draft in DRAFTS {
         let mut world = World::new(draft);
         world.publish_groups(0..3, 3);
@@ -130,6 +132,13 @@ fn publisher_that_dies_in_mid_fetch_leaves_an_unknown_range() {
 
 #[test]
 fn patience_with_upstream_ends() {
+    covers!(
+        "MOQT19-10.2.5-1",
+        "MOQT19-10.2.5-2",
+        "MOQT19-10.2.5-3",
+        "MOQT20-10.2.5-1",
+        "MOQT20-11.4.4.2-1"
+    );
     for draft in DRAFTS {
         let mut world = World::new(draft);
         world.publish_groups(0..2, 3);

@@ -63,6 +63,7 @@ fn ids_of_updates_are_request_ids_too() {
 
 #[test]
 fn unanswered_updates_are_bounded() {
+    covers!("MOQT19-10.3.1.7-2");
     let limits = Limits {
         request_updates_max: 2,
         ..Limits::default()
@@ -84,6 +85,7 @@ fn unanswered_updates_are_bounded() {
 
 #[test]
 fn our_updates_keep_to_the_peers_limit() {
+    covers!("MOQT19-10.3.1.7-1");
     for (offered, limit) in [(None, 3), (Some(0), 3), (Some(2), 2), (Some(u64::MAX), 3)] {
         let limits = Limits {
             request_gaps_max: 3,

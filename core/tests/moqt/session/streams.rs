@@ -333,6 +333,7 @@ fn datagrams_are_tied_to_their_subscription_or_lost() {
 
 #[test]
 fn objects_under_a_shared_alias_go_to_every_subscription_that_they_pass() {
+    covers!("MOQT19-5.1-6");
     for draft in [Draft::D20, Draft::D22] {
         let mut peer = subscriber(draft, Limits::default(), true);
         let later = Parameters {

@@ -93,6 +93,7 @@ impl Peer {
 
 #[test]
 fn owners_see_tokens_by_value() {
+    covers!("MOQT19-10.2.2-2");
     let mut peer = Peer::caching(100);
     peer.send(bidi(0), &asks(0, &[register(1, "one"), value("two")]));
     assert_eq!(peer.seen(), [value("one"), value("two")]);
@@ -113,6 +114,7 @@ fn owners_see_tokens_by_value() {
 
 #[test]
 fn cache_is_offered_and_held_to() {
+    covers!("MOQT19-10.2.2-11");
     let peer = Peer::caching(60);
     let control = StreamId::new(Origin::Local, Direction::Unidirectional, 0);
     let offered = |peer: &Peer| match &peer.written(control, StreamRole::Control)[0] {
@@ -142,6 +144,7 @@ fn cache_is_offered_and_held_to() {
 
 #[test]
 fn aliases_that_are_not_as_they_should_close_the_session() {
+    covers!("MOQT19-10.2.2-1", "MOQT19-10.2.2-5", "MOQT19-10.2.2-6");
     let code = |tokens: &[Token]| {
         let mut peer = Peer::caching(1000);
         peer.send(bidi(0), &asks(0, &[register(1, "one")]));
@@ -171,6 +174,7 @@ fn aliases_that_are_not_as_they_should_close_the_session() {
 
 #[test]
 fn what_a_refused_message_registers_is_registered() {
+    covers!("MOQT19-10.2.2-8");
     let mut peer = Peer::caching(1000);
     let reserved = FullTrackName::new(namespace(".session"), "x".into()).unwrap();
     let refused = Subscribe {
@@ -186,6 +190,7 @@ fn what_a_refused_message_registers_is_registered() {
 
 #[test]
 fn the_same_token_twice_is_refused_once_aliases_are_resolved() {
+    covers!("MOQT19-10.2.2-7");
     let mut peer = Peer::caching(1000);
     peer.send(bidi(0), &asks(0, &[register(1, "one")]));
     peer.send(bidi(1), &asks(2, &[alias(1), value("one")]));
@@ -207,6 +212,7 @@ fn the_same_token_twice_is_refused_once_aliases_are_resolved() {
 
 #[test]
 fn setup_registers_what_fits_and_uses_the_rest_by_value() {
+    covers!("MOQT19-10.2.2-3", "MOQT19-10.3.1.4-1", "MOQT19-10.3.1.4-2");
     let mut peer = Peer::opened(Draft::D22, Side::Server, Carrier::Quic, cache(40));
     let setup = Setup {
         authorization_tokens: vec![register(1, "one"), register(2, "two"), register(3, "three")],
@@ -246,6 +252,7 @@ fn registrations_are_sent_within_the_peers_cache_only() {
 
 #[test]
 fn an_alias_is_used_once_its_registration_is_answered() {
+    covers!("MOQT19-10.2.2-12", "MOQT19-10.2.2-13");
     let mut peer = Peer::of_caching(100);
     let first = peer.ask(&[register(1, "one")]);
     peer.ask(&[alias(1)]);

@@ -278,3 +278,99 @@ fn a_fetch_of_a_track_with_an_unknown_mandatory_property_is_given_up() {
         assert_eq!((peer.session.requests_len(), peer.code()), (0, None));
     }
 }
+#[test]
+fn an_alias_of_setup_that_the_peer_cannot_hold_is_not_used() {
+    use mainstem_core::moqt::parameter::AuthorizationToken as Token;
+    covers!("MOQT19-10.3.1.4-3");
+    for draft in Draft::ALL {
+        let opened = Opened {
+            side: Side::Client,
+            carrier: Carrier::Quic,
+            protocol: draft.protocol().to_owned(),
+            target: None,
+            remote: ([192, 0, 2, 1], 4443).into(),
+        };
+        let now = Instant::from_nanos(5_000_000_000);
+        let setup = Setup {
+            authorization_tokens: vec![Token::Register {
+                alias: 1,
+                token_type: 0,
+                value: Bytes::from_static(b"t"),
+            }],
+            ..Setup::default()
+        };
+        let limits = Limits::default();
+        let session = Session::new(now, SessionId(1), draft, &opened, setup, limits);
+        let mut peer = Peer {
+            session,
+            draft,
+            now,
+            events: Vec::new(),
+            outputs: Vec::new(),
+        };
+        peer.drain();
+        // The peer offers no cache.
+        peer.send(uni(0), &Message::from(Setup::default()));
+        let parameters = Parameters {
+            authorization_tokens: vec![Token::UseAlias { alias: 1 }],
+            ..Parameters::default()
+        };
+        if peer
+            .command(|s| s.subscribe(track("x"), parameters))
+            .is_err()
+        {
+            continue;
+        }
+        let Some(Message::Subscribe(asked)) = peer.written(own(0), StreamRole::Request).pop()
+        else {
+            panic!("no SUBSCRIBE");
+        };
+        let by_value = Token::UseValue {
+            token_type: 0,
+            value: Bytes::from_static(b"t"),
+        };
+        assert_eq!(asked.parameters.authorization_tokens, [by_value], "{draft}");
+    }
+}
+
+#[test]
+fn the_alias_of_a_token_that_has_expired_stays_until_it_is_deleted() {
+    use mainstem_core::moqt::parameter::AuthorizationToken as Token;
+    covers!("MOQT19-10.2.2-9");
+    let limits = Limits {
+        token_cache_bytes_max: 1000,
+        ..Limits::default()
+    };
+    for draft in Draft::ALL {
+        let mut peer = Peer::ready_with(draft, Side::Server, limits);
+        let asks = |id: u64, token: Token| {
+            Message::from(Subscribe {
+                request_id: RequestId(id),
+                track: track("x"),
+                parameters: Parameters {
+                    authorization_tokens: vec![token],
+                    ..Parameters::default()
+                },
+            })
+        };
+        let value = Bytes::from_static(b"old");
+        let register = Token::Register {
+            alias: 1,
+            token_type: 0,
+            value: value.clone(),
+        };
+        peer.send(bidi(0), &asks(0, register));
+        let expired = || RequestError::new(RequestCode::EXPIRED_AUTH_TOKEN, "expired");
+        peer.command(|s| s.reject(RequestId(0), expired())).unwrap();
+        // It is used again, and judged again.
+        peer.send(bidi(1), &asks(2, Token::UseAlias { alias: 1 }));
+        assert_eq!(peer.code(), None, "{draft}");
+        let token_type = 0;
+        let seen = Token::UseValue { token_type, value };
+        let is_seen = |event: &Event| matches!(event, Event::Request { message: Message::Subscribe(m), .. } if m.parameters.authorization_tokens == [seen.clone()]);
+        assert!(peer.events.last().is_some_and(is_seen));
+        peer.command(|s| s.reject(RequestId(2), expired())).unwrap();
+        peer.send(bidi(2), &asks(4, Token::Delete { alias: 1 }));
+        assert_eq!(peer.code(), None, "{draft}");
+    }
+}
