@@ -117,11 +117,13 @@ impl Capture {
         drafts
             .flat_map(|draft| {
                 let mut captures = streamed(draft);
+                if draft != Draft::D16 {
+                    captures.extend(fetched(draft));
+                }
                 captures.push(match draft {
                     Draft::D16 => legacy::by_hand(),
                     draft => by_hand(draft),
                 });
-                captures.extend(fetched(draft));
                 captures
             })
             .collect()

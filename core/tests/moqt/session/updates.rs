@@ -282,7 +282,7 @@ fn a_fetch_of_a_track_with_an_unknown_mandatory_property_is_given_up() {
 fn an_alias_of_setup_that_the_peer_cannot_hold_is_not_used() {
     use mainstem_core::moqt::parameter::AuthorizationToken as Token;
     covers!("MOQT19-10.3.1.4-3");
-    for draft in Draft::ALL {
+    for draft in Draft::CANONICAL {
         let opened = Opened {
             side: Side::Client,
             carrier: Carrier::Quic,
@@ -341,7 +341,7 @@ fn the_alias_of_a_token_that_has_expired_stays_until_it_is_deleted() {
         token_cache_bytes_max: 1000,
         ..Limits::default()
     };
-    for draft in Draft::ALL {
+    for draft in Draft::CANONICAL {
         let mut peer = Peer::ready_with(draft, Side::Server, limits);
         let asks = |id: u64, token: Token| {
             Message::from(Subscribe {
