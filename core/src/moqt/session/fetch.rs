@@ -99,6 +99,7 @@ impl FetchState {
 impl Session {
     /// Asks for objects of the past; the request id in `fetch` is filled in here.
     pub fn fetch(&mut self, fetch: Fetch) -> Result<RequestId, CommandError> {
+        super::duties::check_fetch(&fetch)?;
         let track = match &fetch.target {
             FetchTarget::Track(track) => Some(track.clone()),
             FetchTarget::RelativeJoin { joining, .. }

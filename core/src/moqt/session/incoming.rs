@@ -314,6 +314,7 @@ impl Session {
         let cache = setup.max_auth_token_cache_size.unwrap_or(0);
         let registered = std::mem::take(&mut self.setup_tokens);
         self.own_tokens.set_limit(cache, &registered);
+        self.peer_filter_ranges = setup.max_filter_ranges.unwrap_or(0);
         // 0 and absent are no limit; ours holds all the same.
         let updates = setup.max_request_updates.filter(|updates| *updates > 0);
         let updates = updates.and_then(|updates| usize::try_from(updates).ok());

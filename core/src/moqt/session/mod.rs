@@ -19,6 +19,7 @@
 
 mod checks;
 mod data;
+mod duties;
 mod event;
 mod fetch;
 mod incoming;
@@ -160,6 +161,8 @@ pub struct Session {
     setup_tokens: Vec<AuthorizationToken>,
     /// Unanswered updates that the peer allows on one request.
     peer_updates_max: usize,
+    /// How many ranges the filters of a request of ours may have.
+    peer_filter_ranges: u64,
 
     outgoing: BTreeMap<StreamId, DataStream>,
     next_uni: u64,
@@ -221,6 +224,7 @@ impl Session {
             own_tokens: tokens::OwnTokens::default(),
             setup_tokens: setup.authorization_tokens.clone(),
             peer_updates_max: limits.request_gaps_max,
+            peer_filter_ranges: 0,
             outgoing: BTreeMap::new(),
             next_uni: 1,
             next_bidi: 0,
@@ -405,6 +409,8 @@ impl Session {
             .profile()
             .goaway_request_id
             .then(|| RequestId(self.peer_ids.next()));
+        // A client cannot send a server elsewhere.
+        let uri = if self.side == Side::Client { "" } else { uri };
         let goaway = Goaway {
             new_session_uri: uri.to_owned(),
             timeout_ms,

@@ -1,5 +1,6 @@
 //! One session against a peer that is written down message by message.
 
+mod duties;
 mod fetch;
 mod lifetime;
 mod requests;

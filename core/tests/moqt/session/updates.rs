@@ -136,7 +136,7 @@ fn the_state_of_a_subscription_is_told_by_its_publisher_alone() {
 }
 
 /// FETCH of the peer for all of a track.
-fn fetch(id: u64) -> Message {
+pub(super) fn fetch(id: u64) -> Message {
     Message::from(mainstem_core::moqt::message::Fetch {
         request_id: RequestId(id),
         target: mainstem_core::moqt::message::FetchTarget::Track(track("x")),

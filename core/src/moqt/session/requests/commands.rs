@@ -229,6 +229,7 @@ impl Session {
         }
         let id = RequestId(self.own_ids.next());
         let mut message = message(id);
+        self.check_ranges(&message)?;
         let stream = StreamId::new(Origin::Local, Direction::Bidirectional, self.next_bidi);
         let (head, used) = self.encode_request(stream, &mut message)?;
         self.own_ids.take();
@@ -325,6 +326,7 @@ impl Session {
     /// Refuses a request of the peer.
     pub fn reject(&mut self, request: RequestId, error: RequestError) -> Result<(), CommandError> {
         let stream = self.pending(request, |_| true)?;
+        super::super::duties::check_refusal(self.find(request)?.kind, &error)?;
         self.send(stream, &Message::RequestError(error))?;
         self.write(stream, Bytes::new(), true);
         self.discard_rest(stream);
@@ -354,6 +356,9 @@ impl Session {
         if self.find(request)?.is_publisher() {
             self.reset_data_streams(request, StreamCode::CANCELLED);
             return self.publish_done(request, PublishDoneCode::UPDATE_FAILED, "update refused");
+        }
+        if self.find(request)?.kind == Kind::Fetch {
+            self.reset_data_streams(request, StreamCode::CANCELLED);
         }
         let is_about_namespace = matches!(
             self.find(request)?.kind,

@@ -180,7 +180,13 @@ impl Session {
             return false;
         }
         self.requests.values().any(|other| {
-            other.kind == kind && other.origin() == Origin::Peer && other.track.as_ref() == track
+            let is_same = other.kind == kind && other.origin() == Origin::Peer;
+            // Our own offer of the track has to be answered first.
+            let is_offered = kind == Kind::Subscribe
+                && other.kind == Kind::Publish
+                && other.origin() == Origin::Local
+                && matches!(other.phase, Phase::Pending);
+            (is_same || is_offered) && other.track.as_ref() == track
         })
     }
 

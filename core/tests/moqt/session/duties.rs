@@ -1,0 +1,116 @@
+//! What this end does not send, whatever its owner asks for.
+
+use super::rules::{asked, history, update};
+use super::*;
+
+#[test]
+fn filters_are_not_sent_to_who_allows_none() {
+    use mainstem_core::moqt::filter::{RangeFilter, RangeSet, RangeSubject};
+    covers!("MOQT19-10.3.1.6-1");
+    for draft in [Draft::D20, Draft::D22] {
+        let mut peer = Peer::client(draft);
+        let set = RangeSet {
+            set: 0,
+            property: None,
+            ranges: vec![(1, None)],
+        };
+        let filter = RangeFilter::new(RangeSubject::Object, &set).unwrap();
+        let parameters = Parameters {
+            range_filters: vec![filter],
+            ..Parameters::default()
+        };
+        let asked = peer.command(|s| s.subscribe(track("x"), parameters));
+        assert!(asked.is_err(), "{draft}");
+        assert_eq!(history(&peer, own(0)), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_client_sends_nobody_elsewhere() {
+    covers!("MOQT19-10.4-1");
+    for draft in Draft::CANONICAL {
+        let mut peer = Peer::client(draft);
+        let _ = peer.command(|s| s.goaway("moqt://elsewhere.test", Duration::from_secs(1)));
+        let control = StreamId::new(Origin::Local, Direction::Unidirectional, 0);
+        for message in peer.written(control, StreamRole::Control) {
+            if let Message::Goaway(goaway) = message {
+                assert_eq!(goaway.new_session_uri, "");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_refused_update_resets_its_fetch() {
+    covers!("MOQT19-10.9.1-2");
+    for draft in Draft::CANONICAL {
+        let mut peer = Peer::server(draft);
+        peer.send(bidi(0), &super::updates::fetch(0));
+        let stream = peer.command(|s| s.open_fetch(RequestId(0), 1)).unwrap();
+        peer.send(bidi(0), &update(2));
+        let error = RequestError::new(RequestCode::NOT_SUPPORTED, "no");
+        peer.command(|s| s.reject_update(RequestId(0), error))
+            .unwrap();
+        assert!(peer.was_reset(stream), "{draft}");
+    }
+}
+
+#[test]
+fn a_subscribe_that_crosses_our_offer_is_refused_in_18() {
+    covers!("MOQT18-5.1-2");
+    let mut peer = Peer::server(Draft::D18);
+    peer.command(|s| s.publish(track("x"), Parameters::default(), Properties::default()))
+        .unwrap();
+    peer.send(bidi(0), &subscribe(0, "x"));
+    assert_eq!(
+        peer.refused(bidi(0)),
+        Some(RequestCode::DUPLICATE_SUBSCRIPTION)
+    );
+}
+
+#[test]
+fn a_namespace_is_not_redirected_to_a_track() {
+    covers!("MOQT19-10.6.1-3");
+    for draft in Draft::CANONICAL {
+        let mut peer = Peer::server(draft);
+        peer.send(bidi(0), &asked("announce", 0));
+        let mut error = RequestError::new(RequestCode::REDIRECT, "there");
+        error.redirect = Some(mainstem_core::moqt::message::Redirect {
+            connect_uri: String::new(),
+            namespace: namespace("c"),
+            name: "x".into(),
+        });
+        let _ = peer.command(|s| s.reject(RequestId(0), error));
+        for message in peer.written(bidi(0), StreamRole::Request) {
+            if let Message::RequestError(error) = message {
+                assert!(error.redirect.is_none_or(|r| r.name.0.is_empty()));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fetch_that_ends_before_it_begins_is_not_sent() {
+    use mainstem_core::moqt::filter::Filter;
+    use mainstem_core::moqt::message::{Fetch, FetchTarget};
+    covers!("MOQT19-10.12.3-2");
+    for draft in Draft::CANONICAL {
+        let mut peer = Peer::client(draft);
+        let at = mainstem_core::moqt::Location::new;
+        for (end_group, end_object) in [(4, None), (5, Some(1))] {
+            let ask = Fetch {
+                request_id: RequestId(0),
+                target: FetchTarget::Track(track("x")),
+                parameters: Parameters {
+                    filter: Some(Filter::AbsoluteRange {
+                        start: at(5, 2),
+                        end_group,
+                        end_object,
+                    }),
+                    ..Parameters::default()
+                },
+            };
+            assert!(peer.command(|s| s.fetch(ask)).is_err(), "{draft}");
+        }
+    }
+}
