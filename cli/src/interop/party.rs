@@ -231,13 +231,21 @@ impl Party {
         what: &str,
         limit: Duration,
     ) -> Result<Result<Accepted, RequestError>, Fault> {
-        self.wait(what, limit, |event| match event {
+        let answer = self.wait(what, limit, |event| match event {
             Event::Accepted {
                 request: of,
                 accepted,
-            } if *of == request => Some(Ok(accepted.clone())),
-            Event::Rejected { request: of, error } if *of == request => Some(Err(error.clone())),
+            } if *of == request => Some(Ok(Ok(accepted.clone()))),
+            Event::Rejected { request: of, error } if *of == request => {
+                Some(Ok(Err(error.clone())))
+            }
+            Event::Cancelled { request: of, code } if *of == request => Some(Err(*code)),
             _ => None,
+        })?;
+        answer.map_err(|code| {
+            Fault::failed(format!("{}: no answer", self.role))
+                .expected(what)
+                .received(format!("the request was reset, code {code:?}"))
         })
     }
 

@@ -14,7 +14,7 @@
 //! Forward State 0 lets the time pass and sends nothing. Limits: [`Limits`] per track; sessions and
 //! requests as in the session's. Source: draft-afrind-moq-test.
 
-use super::{Limits, Plan, Step, TestTrack};
+use super::{Forwarding, Limits, Plan, Step, TestTrack};
 use crate::moqt::error::{PublishDoneCode, RequestCode};
 use crate::moqt::message::{Message, RequestError, RequestOk, Subscribe};
 use crate::moqt::name::{RequestId, TrackNamespace};
@@ -205,13 +205,21 @@ impl Origin {
             .filter
             .unwrap_or(crate::moqt::filter::Filter::None)
             .resolve(None);
+        let interval = Duration::from_millis(track.interval_ms);
+        // A datagram that comes before the answer is lost; a stream waits for it.
+        let begin = match track.forwarding {
+            Forwarding::Datagram => now + interval,
+            Forwarding::SubgroupPerGroup
+            | Forwarding::SubgroupPerObject
+            | Forwarding::TwoSubgroups => now,
+        };
         let playback = Playback {
             plan: Plan::new(track.clone(), range),
-            interval: Duration::from_millis(track.interval_ms),
+            interval,
             forward: parameters.forward.unwrap_or(true),
             streams: BTreeMap::new(),
             blocked_on: None,
-            due: now,
+            due: begin,
             objects: 0,
         };
         let properties = track.properties();
@@ -219,7 +227,7 @@ impl Origin {
             it.accept_subscribe(request, Parameters::default(), properties)
         });
         self.playbacks.insert(key, playback);
-        self.due.insert((now, key));
+        self.due.insert((begin, key));
         let track = Box::new(track);
         self.events.push_back(Event::Playing { session, track });
     }

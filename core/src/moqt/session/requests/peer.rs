@@ -333,15 +333,13 @@ impl Session {
         let Some(request) = self.request_streams.get(&stream).copied() else {
             return;
         };
-        // A publisher ends its subscription by what it sends, PUBLISH_DONE or a reset. That it reads
-        // no more may overtake that, and says nothing else.
-        let is_published_by_peer =
-            |entry: &Request| entry.is_subscriber() && !matches!(entry.phase, Phase::Pending);
-        if self
-            .requests
-            .get(&request)
-            .is_some_and(is_published_by_peer)
-        {
+        // Who publishes or answers ends that by what it sends: an answer, PUBLISH_DONE, a reset. That
+        // it reads no more may overtake that, and says nothing else.
+        let speaks_last = |entry: &Request| {
+            let is_answer = matches!(entry.kind, Kind::Fetch | Kind::TrackStatus);
+            entry.is_subscriber() || (is_answer && entry.origin() == Origin::Local)
+        };
+        if self.requests.get(&request).is_some_and(speaks_last) {
             return;
         }
         if self.drop_incoming(stream) {
