@@ -9,7 +9,7 @@ use mainstem_core::moqt::message::RequestOk;
 use mainstem_core::moqt::moqtest::{Limits, Plan, Report, Scoreboard, Step, TestTrack};
 use mainstem_core::moqt::name::Location;
 use mainstem_core::moqt::parameter::Parameters;
-use mainstem_core::moqt::session::{Event, StreamEnd};
+use mainstem_core::moqt::session::{CommandError, Event, StreamEnd};
 use mainstem_core::transport::StreamId;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -134,8 +134,11 @@ impl Playing {
                 Some(stream) => stream,
                 None => session.open_subgroup(request, header, 0)?,
             };
-            session.send_object(stream, &step.object, step.ends, false)?;
-            Ok(stream)
+            match session.send_object(stream, &step.object, step.ends, false) {
+                // The relay stopped the stream, which it may.
+                Ok(()) | Err(CommandError::UnknownStream(_)) => Ok(stream),
+                Err(error) => Err(error),
+            }
         })?;
         if ends {
             self.streams.remove(&key);

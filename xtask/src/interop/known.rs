@@ -50,10 +50,200 @@ const fn known(
     }
 }
 
-const KNOWN: &[Known] = &[known(
-    "moq-rel*",
-    "mainstem",
-    "update-priority",
-    "relay",
-    "REQUEST_UPDATE gets no answer, or an error",
-)];
+const KNOWN: &[Known] = &[
+    known(
+        "aiomoqt",
+        "mainstem",
+        "data-large-objects",
+        "relay",
+        "objects of more than 1 MiB are not passed on; up to 1 MB they are",
+    ),
+    known(
+        "aiomoqt",
+        "moq-test-client",
+        "publish-track-subscribe",
+        "relay",
+        "ends the publisher's subscription with UPDATE_FAILED when the subscriber comes",
+    ),
+    known(
+        "aiomoqt",
+        "moq-test-client",
+        "moq-test-forward-zero",
+        "relay",
+        "cancels the publisher's subscription when nobody wants its objects",
+    ),
+    known(
+        "*",
+        "moq-test-client",
+        "moq-test-datagram*",
+        "client",
+        "reads datagrams by latest value: what comes while it is busy is lost (said so in its moqtest.rs)",
+    ),
+    known(
+        "aiomoqt",
+        "publish/watch",
+        "media",
+        "relay",
+        "serves WebTransport at the path `/` only, and our publisher's namespace is the path",
+    ),
+    known(
+        "moq-relay-ietf",
+        "mainstem",
+        "publish-namespace-done",
+        "relay",
+        "closes the session over raw QUIC when a request stream is reset: it takes the code for a WebTransport one",
+    ),
+    known(
+        "moq-relay-ietf",
+        "mainstem",
+        "subscribe-error",
+        "relay",
+        "resets the request before its REQUEST_ERROR is read",
+    ),
+    known(
+        "moq-relay-ietf",
+        "mainstem",
+        "forward-state",
+        "relay",
+        "REQUEST_UPDATE of a subscription is refused with NOT_SUPPORTED",
+    ),
+    known(
+        "moq-relay-ietf",
+        "mainstem",
+        "update-priority",
+        "relay",
+        "REQUEST_UPDATE of a subscription is refused with NOT_SUPPORTED",
+    ),
+    known(
+        "moq-relay-ietf",
+        "mainstem",
+        "filter-absolute-range",
+        "relay",
+        "an AbsoluteRange subscription gets no objects",
+    ),
+    known(
+        "moq-relay-ietf",
+        "mainstem",
+        "multiple-publishers",
+        "relay",
+        "a namespace has one publisher: the second announcement is reset",
+    ),
+    known(
+        "moq-r*",
+        "mainstem",
+        "rendezvous-timeout",
+        "relay",
+        "does not hold a SUBSCRIBE: DOES_NOT_EXIST at once",
+    ),
+    known(
+        "moq-r*",
+        "mainstem",
+        "namespace-discovery",
+        "relay",
+        "PUBLISH and SUBSCRIBE_TRACKS are not supported",
+    ),
+    known(
+        "moq-r*",
+        "mainstem",
+        "publish-track-*",
+        "relay",
+        "PUBLISH is not supported",
+    ),
+    known(
+        "moq-r*",
+        "mainstem",
+        "moq-test-*",
+        "relay",
+        "PUBLISH is not supported",
+    ),
+    known(
+        "moq-r*",
+        "mainstem",
+        "track-status",
+        "relay",
+        "TRACK_STATUS is not supported",
+    ),
+    known(
+        "moq-r*",
+        "mainstem",
+        "fetch-range",
+        "relay",
+        "FETCH of more than one group is not supported",
+    ),
+    known(
+        "moq-r*",
+        "mainstem",
+        "fetch-descending",
+        "relay",
+        "FETCH of more than one group is not supported",
+    ),
+    known(
+        "moq-r*",
+        "mainstem",
+        "fetch",
+        "relay",
+        "does not keep the publisher's priority, or names another end than was asked for",
+    ),
+    known(
+        "moq-r*",
+        "mainstem",
+        "join",
+        "relay",
+        "FETCH of more than one group is not supported; a fill does not end",
+    ),
+    known(
+        "moq-r*",
+        "mainstem",
+        "forward-state",
+        "relay",
+        "a SUBSCRIBE with FORWARD 0 is not passed on",
+    ),
+    known(
+        "moq-r*",
+        "aiomoqt",
+        "rendezvous-timeout",
+        "relay",
+        "does not hold a SUBSCRIBE: DOES_NOT_EXIST at once",
+    ),
+    known(
+        "moq-r*",
+        "aiomoqt",
+        "namespace-discovery",
+        "relay",
+        "PUBLISH and SUBSCRIBE_TRACKS are not supported",
+    ),
+    known(
+        "moq-r*",
+        "aiomoqt",
+        "publish-track-*",
+        "relay",
+        "PUBLISH is not supported",
+    ),
+    known(
+        "moq-r*",
+        "moq-test-client",
+        "*",
+        "relay",
+        "PUBLISH is not supported, and a SUBSCRIBE is not held",
+    ),
+    known(
+        "moq-r*",
+        "publish/watch",
+        "media",
+        "ours",
+        "our publisher does not answer the FETCH or fill by which this relay gets a catalog that stands already",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_names_one_or_several_cases() {
+        let whose = |relay: &str, case: &str| find(relay, "mainstem", 18, case).map(|k| k.whose);
+        assert_eq!(whose("moq-relay", "moq-test-datagram"), Some("relay"));
+        assert_eq!(whose("moq-rs", "publish-track-only"), Some("relay"));
+        assert_eq!(whose("mainstem", "setup-only"), None);
+    }
+}

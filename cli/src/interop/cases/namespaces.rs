@@ -26,7 +26,7 @@ pub(super) fn publish_namespace_done(bench: &mut Bench) -> Result<String, Fault>
         session.cancel(request, StreamCode::CANCELLED)
     })?;
     // Streams are not ordered: only a pause lets the relay see the withdrawal first.
-    publisher.nothing("an announcement was withdrawn", QUIET, |_| true)?;
+    publisher.nothing("an announcement was withdrawn", QUIET, |_| false)?;
     announce(&mut publisher, &namespace)?;
     Ok("withdrawn, and announced again in the same session".to_owned())
 }
