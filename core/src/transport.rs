@@ -238,6 +238,15 @@ pub enum Output {
         /// Whether to answer [`StreamEvent::Writable`].
         notify: bool,
     },
+    /// Change a stream's sending priority; what the transport holds already may keep its place.
+    SetPriority {
+        /// The session.
+        session: SessionId,
+        /// A stream that this end may send on.
+        stream: StreamId,
+        /// Sending priority: higher goes first among a session's streams.
+        priority: i32,
+    },
     /// Abandon the sending direction; unsent bytes are dropped.
     Reset {
         /// The session.

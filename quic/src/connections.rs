@@ -511,6 +511,7 @@ fn session_of(output: &Output) -> SessionId {
     match output {
         Output::Open { session, .. }
         | Output::Write { session, .. }
+        | Output::SetPriority { session, .. }
         | Output::Reset { session, .. }
         | Output::Stop { session, .. }
         | Output::Datagram { session, .. }

@@ -28,6 +28,9 @@ impl Connection {
                 notify,
                 ..
             } => self.write(stream, head, body, (fin, notify), cx),
+            Output::SetPriority {
+                stream, priority, ..
+            } => self.streams.set_priority(stream, priority, &mut self.quic),
             Output::Reset { stream, code, .. } => self.reset(stream, code),
             Output::Stop { stream, code, .. } => self.stop(stream, code),
             Output::Datagram { data, .. } => self.datagram(data, cx),

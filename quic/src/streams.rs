@@ -169,6 +169,21 @@ impl StreamTable {
         notify
     }
 
+    /// Changes a stream's priority, where it stands in line included.
+    pub(crate) fn set_priority(&mut self, id: StreamId, priority: i32, quic: &mut Connection) {
+        let Some(stream) = self.by_id.get_mut(&id).filter(|it| it.send.is_some()) else {
+            return;
+        };
+        let before = std::mem::replace(&mut stream.priority, priority);
+        if let Some(wire) = stream.wire {
+            // A stream that quinn has closed meanwhile has no place to change.
+            let _ = quic.send_stream(wire.to_quinn()).set_priority(priority);
+        }
+        if self.ready.remove(&(Reverse(before), id)) {
+            self.ready.insert((Reverse(priority), id));
+        }
+    }
+
     /// quinn would take bytes for this stream again.
     pub(crate) fn mark_ready(&mut self, id: StreamId) {
         if let Some(stream) = self.by_id.get(&id) {

@@ -285,14 +285,25 @@ impl Publisher {
         update: RequestId,
         parameters: &Parameters,
     ) {
-        if let Some((track, sessions)) = self.track_of(key) {
-            track.update(now, sessions, key, parameters);
+        let mut answer = RequestOk::default();
+        let updated = self.track_of(key).map_or(Ok(()), |(track, sessions)| {
+            answer.parameters.largest = track.largest();
+            track.update(now, sessions, key, parameters)
+        });
+        let Some(open) = self.sessions.session_mut(key.0) else {
+            return;
+        };
+        // An update of a request that is over needs no answer.
+        let _ = match &updated {
+            Ok(()) => open.accept_update(key.1, answer),
+            Err(error) => open.reject_update(key.1, error.clone()),
+        };
+        if updated.is_ok() {
+            self.fill(now, key, update, parameters);
+        } else {
+            self.fetches_over(key.0, Some(key.1));
+            self.unsubscribe(key);
         }
-        if let Some(open) = self.sessions.session_mut(key.0) {
-            // An update of a request that is over needs no answer.
-            let _ = open.accept_update(key.1, RequestOk::default());
-        }
-        self.fill(now, key, update, parameters);
     }
 
     fn session_over(&mut self, session: SessionId, closed: Closed) {
@@ -322,6 +333,11 @@ impl Publisher {
         let refusal = match message {
             Message::Subscribe(subscribe) => match self.tracks.get_mut(&subscribe.track) {
                 Some(track) => {
+                    if let Err(error) = track.check(&subscribe.parameters) {
+                        // A request that ended meanwhile needs no answer.
+                        let _ = open.reject(request, error);
+                        return;
+                    }
                     let answer = Parameters {
                         largest: track.largest(),
                         ..Parameters::default()

@@ -9,6 +9,7 @@
 #[macro_use]
 extern crate mainstem_spec_covers;
 
+mod aggregation;
 mod announced;
 mod answers;
 mod arbitrary;

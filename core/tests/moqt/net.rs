@@ -70,6 +70,8 @@ pub(crate) struct Net {
     /// Ends without another end: the test feeds them. How this side closed them, once it did.
     loose: BTreeMap<End, Option<(u64, String)>>,
     random: u64,
+    /// Changed priorities, in order.
+    pub(crate) priorities: Vec<(SessionId, StreamId, i32)>,
 }
 
 enum Flight {
@@ -90,6 +92,7 @@ impl Net {
             stopped: BTreeSet::new(),
             loose: BTreeMap::new(),
             random: seed | 1,
+            priorities: Vec::new(),
         }
     }
 
@@ -292,6 +295,14 @@ impl Net {
 
     fn take(&mut self, node: NodeId, output: Output) {
         let (session, flight) = match output {
+            Output::SetPriority {
+                session,
+                stream,
+                priority,
+            } => {
+                self.priorities.push((session, stream, priority));
+                return;
+            }
             Output::Open { .. } => return,
             Output::Write { .. } => return self.take_write(node, output),
             Output::Close {

@@ -86,6 +86,22 @@ impl World {
 
     /// Sends one whole subgroup of one object.
     pub(crate) fn send(&mut self, peer: &Peer, request: RequestId, group: u64, payload: &str) {
+        self.send_first(peer, request, group, payload, true);
+    }
+
+    /// The same, and the subgroup goes on.
+    pub(crate) fn send_open(&mut self, peer: &Peer, request: RequestId, group: u64, payload: &str) {
+        self.send_first(peer, request, group, payload, false);
+    }
+
+    fn send_first(
+        &mut self,
+        peer: &Peer,
+        request: RequestId,
+        group: u64,
+        payload: &str,
+        fin: bool,
+    ) {
         self.act(peer, |session| {
             let header = SubgroupHeader {
                 track_alias: mainstem_core::moqt::name::TrackAlias(0),
@@ -104,7 +120,7 @@ impl World {
                 payload: Bytes::copy_from_slice(payload.as_bytes()).into(),
                 ..Object::default()
             };
-            session.send_object(stream, &object, true, false).unwrap();
+            session.send_object(stream, &object, fin, false).unwrap();
         });
     }
 }

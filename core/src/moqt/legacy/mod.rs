@@ -164,6 +164,13 @@ impl Adapter {
         datagram::from_16(data)
     }
 
+    fn take_priority(&mut self, mut output: Output) {
+        if let Output::SetPriority { stream, .. } = &mut output {
+            *stream = outside(*stream);
+            self.outward.push_back(output);
+        }
+    }
+
     /// The session wants something done.
     pub(in crate::moqt) fn take_output(&mut self, output: Output) -> Result<(), ProtocolError> {
         match output {
@@ -190,6 +197,10 @@ impl Adapter {
                     Ok(())
                 }
             },
+            Output::SetPriority { .. } => {
+                self.take_priority(output);
+                Ok(())
+            }
             Output::Reset { stream, code, .. } => match stream.direction() {
                 Direction::Bidirectional => self.give_up(stream, code),
                 Direction::Unidirectional => {

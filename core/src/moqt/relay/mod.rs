@@ -506,9 +506,9 @@ impl Relay {
             }
             // A publisher that goes away is served until it closes.
             SessionEvent::Goaway(goaway) => self.take_goaway(now, session, &goaway),
-            // The relay neither asks for namespaces nor updates requests of its own.
-            SessionEvent::Updated { .. }
-            | SessionEvent::StateNotified { .. }
+            SessionEvent::Updated { request, .. } => self.upstream_updated((session, request)),
+            // The relay does not ask for namespaces.
+            SessionEvent::StateNotified { .. }
             | SessionEvent::RequestGoaway { .. }
             | SessionEvent::Namespace { .. }
             | SessionEvent::NamespaceDone { .. }

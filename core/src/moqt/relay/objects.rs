@@ -72,6 +72,7 @@ impl Relay {
         }
         let cache = entry.track.cache();
         let (after, bytes_after) = (cache.span(), cache.bytes());
+        let has_ended = entry.track.has_ended();
         self.cache_bytes = self
             .cache_bytes
             .saturating_sub(bytes_before)
@@ -80,6 +81,9 @@ impl Relay {
             self.age(now, id, group, before, after);
             self.evict();
             self.advance_parked(now, id);
+        }
+        if has_ended {
+            self.drop_ended(id);
         }
         inserted
     }
@@ -148,7 +152,9 @@ impl Relay {
         };
         self.metrics.objects_received += 1;
         self.metrics.bytes_received += object.payload.len() as u64;
-        entry.track.publish_datagram(&mut self.sessions, &object);
+        entry
+            .track
+            .publish_datagram(now, &mut self.sessions, &object);
         self.keep_fetched(now, id, object);
         self.advance_parked(now, id);
     }
@@ -181,6 +187,11 @@ impl Relay {
         entry
             .track
             .end_subgroup(now, &mut self.sessions, group, subgroup, end);
+        let has_deadline = entry.track.next_timeout().is_some();
+        self.drop_ended(id);
+        if has_deadline {
+            self.arm_track(id);
+        }
     }
 
     fn evict_fetched(&mut self) {

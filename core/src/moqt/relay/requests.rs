@@ -129,12 +129,10 @@ impl Relay {
             self.refuse(key, RequestCode::EXCESSIVE_LOAD, "too many tracks");
             return;
         };
-        let accepted = self
-            .sessions
-            .session_mut(key.0)
-            .is_some_and(|session| session.accept(key.1, RequestOk::default()).is_ok());
-        if accepted {
-            self.ask_to_forward(key, &publish.parameters);
+        let forward = is_upload || self.forward_for_publish(track);
+        if let Some(told) = self.accept_publish(key, &publish.parameters, forward) {
+            self.published_with(key, track, told);
+            self.ask_to_forward(key, told, is_upload);
             // The places of an upload are not those of what is made of it.
             let largest = publish.parameters.largest.filter(|_| !is_upload);
             self.upstream_established(now, key, track, largest, publish.properties);
@@ -149,9 +147,31 @@ impl Relay {
         }
     }
 
-    /// A publisher that waits to be asked is asked: objects are retained for those who come later.
-    fn ask_to_forward(&mut self, key: RequestKey, parameters: &Parameters) {
-        if parameters.forward == Some(false) {
+    /// Answers a PUBLISH, with the forward state where the answer can carry it. Returns the state
+    /// that holds from then on.
+    fn accept_publish(
+        &mut self,
+        key: RequestKey,
+        offered: &Parameters,
+        forward: bool,
+    ) -> Option<bool> {
+        let session = self.sessions.session_mut(key.0)?;
+        let mut told = offered.forward.unwrap_or(true);
+        let mut answer = RequestOk::default();
+        match session.draft().profile().parameter_table {
+            ParameterTable::Eighteen => {
+                answer.parameters.forward = Some(forward).filter(|forward| !forward);
+                told = forward;
+            }
+            ParameterTable::Twenty => {}
+        }
+        session.accept(key.1, answer).ok().map(|()| told)
+    }
+
+    /// An upload that waits to be asked is asked: the relay reads it whoever watches. Everybody
+    /// else is asked when a viewer comes.
+    fn ask_to_forward(&mut self, key: RequestKey, told: bool, is_upload: bool) {
+        if is_upload && !told {
             let forward = Parameters {
                 forward: Some(true),
                 ..Parameters::default()

@@ -72,9 +72,14 @@ impl Relay {
             return Ok(());
         }
         if let Some(entry) = self.entries.get_mut(&track) {
-            entry.track.update(now, &mut self.sessions, key, parameters);
+            entry
+                .track
+                .update(now, &mut self.sessions, key, parameters)?;
             answer.parameters.largest = entry.track.largest();
         }
+        self.refresh_forward(track);
+        self.ask_new_group(track, parameters.new_group_request);
+        self.arm_track(track);
         Ok(())
     }
 

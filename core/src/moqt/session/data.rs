@@ -95,6 +95,18 @@ impl Session {
         stream
     }
 
+    /// Changes the priority of a stream that is open.
+    pub fn set_stream_priority(&mut self, stream: StreamId, priority: i32) {
+        if self.outgoing.contains_key(&stream) {
+            let session = self.id;
+            self.transport(Output::SetPriority {
+                session,
+                stream,
+                priority,
+            });
+        }
+    }
+
     /// Sends an object on a subgroup stream. Objects of a stream have ascending Object IDs.
     pub fn send_object(
         &mut self,

@@ -99,7 +99,9 @@ pub struct Subgroup {
     /// Objects in ascending Object ID.
     pub objects: Vec<Object>,
     /// When each of them came.
-    received: Vec<Instant>,
+    pub(super) received: Vec<Instant>,
+    /// When it became known that all objects are here.
+    pub(super) finished: Option<Instant>,
     /// Whether more will come.
     pub end: End,
 }
@@ -271,6 +273,7 @@ impl Cache {
                     info,
                     objects: Vec::new(),
                     received: Vec::new(),
+                    finished: None,
                     end: End::Open,
                 })
             }
@@ -303,6 +306,7 @@ impl Cache {
         subgroup.received.push(now);
         if ends {
             subgroup.end = End::Finished;
+            subgroup.finished = Some(now);
         }
         group.bytes += size;
         group.objects += 1;
@@ -312,7 +316,7 @@ impl Cache {
     }
 
     /// Records how a subgroup's stream ended. An abandoned stream does not undo a finished one.
-    pub fn end_subgroup(&mut self, group: u64, subgroup: u64, end: End) {
+    pub fn end_subgroup(&mut self, now: Instant, group: u64, subgroup: u64, end: End) {
         if let Some(subgroup) = self
             .groups
             .get_mut(&group)
@@ -320,6 +324,7 @@ impl Cache {
             && subgroup.end == End::Open
         {
             subgroup.end = end;
+            subgroup.finished = (end == End::Finished).then_some(now);
             if end == End::Finished
                 && subgroup.info.end_of_group
                 && let Some(last) = subgroup.objects.last()
@@ -330,6 +335,13 @@ impl Cache {
                 self.absent.insert(Span { start, end });
             }
         }
+    }
+
+    /// When the newest object of the oldest group arrived.
+    pub fn oldest_arrival(&self) -> Option<Instant> {
+        let (_, group) = self.groups.first_key_value()?;
+        let newest = group.subgroups.values().filter_map(|it| it.received.last());
+        newest.max().copied()
     }
 
     /// Marks every open subgroup as abandoned: their publisher is gone.

@@ -24,12 +24,16 @@ pub mod cache;
 pub mod delays;
 pub mod fetched;
 mod history;
+mod priority;
+mod rules;
 pub mod serving;
 pub mod span;
 mod subscription;
 
-use crate::moqt::error::PublishDoneCode;
-use crate::moqt::filter::{Filter, GroupOrder, LocationRange};
+use crate::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
+use crate::moqt::filter::sets::FilterSets;
+use crate::moqt::filter::{Filter, LocationRange};
+use crate::moqt::message::RequestError;
 use crate::moqt::name::{Location, RequestId};
 use crate::moqt::object::Object;
 use crate::moqt::parameter::Parameters;
@@ -39,9 +43,13 @@ use crate::time::Instant;
 use crate::transport::{SessionId, StreamId};
 use cache::{Cache, End, Inserted, SubgroupInfo};
 use delays::Delays;
-use std::collections::BTreeMap;
+use rules::Defaults;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use subscription::Subscription;
+use subscription::{Served, Subscription};
+
+pub use priority::{stream_priority, subgroup_priority};
+pub use rules::Timeouts;
 
 /// Bounds of one track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +72,9 @@ pub struct Limits {
     pub filter_ranges_max: usize,
     /// Fetches and fills that an original publisher answers at a time, per session.
     pub fetches_max: usize,
+    /// How long the transport may take nothing for a subscriber that loses groups before its
+    /// subscription ends, as too far behind.
+    pub hopeless_after: Duration,
 }
 
 impl Default for Limits {
@@ -77,6 +88,7 @@ impl Default for Limits {
             end_timeout: Duration::from_secs(5),
             filter_ranges_max: 64,
             fetches_max: 64,
+            hopeless_after: Duration::from_secs(30),
         }
     }
 }
@@ -91,7 +103,7 @@ pub struct Counters {
     pub objects_sent: u64,
     /// Payload bytes of those.
     pub bytes_sent: u64,
-    /// Groups that a slow subscriber lost because they were too late.
+    /// Groups, or late subgroups, that a subscriber lost.
     pub groups_dropped: u64,
     /// Groups that a subscriber lost because they left the cache.
     pub groups_cut: u64,
@@ -105,7 +117,14 @@ pub struct Track {
     limits: Limits,
     cache: Cache,
     properties: Properties,
+    defaults: Defaults,
     subscriptions: BTreeMap<SubscriberKey, Subscription>,
+    /// How many of them have objects forwarded.
+    forwarding: usize,
+    /// Ending subscriptions and finished subgroups that have a time-out.
+    deadlines: BTreeSet<(Instant, SubscriberKey)>,
+    /// Subscriptions that ended and were not told to the owner yet.
+    ended: Vec<SubscriberKey>,
     counters: Counters,
 }
 
@@ -117,8 +136,12 @@ impl Track {
         Self {
             limits,
             cache,
+            defaults: Defaults::of(&properties),
             properties,
             subscriptions: BTreeMap::new(),
+            forwarding: 0,
+            deadlines: BTreeSet::new(),
+            ended: Vec::new(),
             counters,
         }
     }
@@ -130,6 +153,7 @@ impl Track {
 
     /// Replaces the properties: a publisher told them.
     pub fn set_properties(&mut self, properties: Properties) {
+        self.defaults = Defaults::of(&properties);
         self.properties = properties;
     }
 
@@ -235,6 +259,43 @@ impl Track {
         self.subscriptions.len()
     }
 
+    /// Whether any subscriber has objects forwarded.
+    pub fn is_forwarding(&self) -> bool {
+        self.forwarding > 0
+    }
+
+    /// Whether [`Self::take_ended`] has anything to tell.
+    pub fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
+    /// Subscriptions that ended since the last call: PUBLISH_DONE is sent.
+    pub fn take_ended(&mut self) -> Vec<SubscriberKey> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Whether a subscription can be accepted as its parameters ask for it.
+    pub fn check(&self, parameters: &Parameters) -> Result<(), RequestError> {
+        let max = self.limits.filter_ranges_max;
+        if let Err(error) = FilterSets::parse_for_objects(&parameters.range_filters, max) {
+            let code = RequestCode::INVALID_FILTER;
+            return Err(RequestError::new(code, error.to_string()));
+        }
+        let (Some(filter), Some(largest)) = (parameters.filter, self.cache.largest()) else {
+            return Ok(());
+        };
+        let range = filter.resolve(Some(largest));
+        let is_past = range.end.is_some_and(|end| {
+            let mut kept = self.cache.groups_from(range.start.group);
+            end.group < largest.group && kept.next().is_none_or(|(group, _)| group > end.group)
+        });
+        if is_past {
+            let reason = "the range was published already: fetch it";
+            return Err(RequestError::new(RequestCode::INVALID_RANGE, reason));
+        }
+        Ok(())
+    }
+
     /// Adds a subscription that has been accepted, and serves it what is retained and wanted.
     ///
     /// Without a filter it starts at the newest group boundary, so that a late joiner can decode
@@ -247,50 +308,60 @@ impl Track {
         parameters: &Parameters,
     ) {
         let range = self.resolve(parameters.filter);
-        let subscription = Subscription::new(
-            range,
-            parameters.subscriber_priority.unwrap_or(128),
-            parameters
-                .group_order
-                .unwrap_or_else(|| self.properties.default_publisher_group_order()),
-            parameters.forward.unwrap_or(true),
-        );
+        let subscription =
+            Subscription::new(now, range, parameters, &self.properties, &self.limits);
         let subscription = subscription.joined_at(self.cache.largest(), parameters);
-        self.subscriptions.insert(key, subscription);
+        self.forwarding += usize::from(subscription.forward);
+        if let Some(before) = self.subscriptions.insert(key, subscription) {
+            self.forwarding -= usize::from(before.forward);
+        }
         self.offer_retained(now, sessions, key);
     }
 
-    /// Changes a subscription as a REQUEST_UPDATE asks.
+    /// Changes a subscription as a REQUEST_UPDATE asks. A refusal leaves it as it was.
     pub fn update(
         &mut self,
         now: Instant,
         sessions: &mut Sessions,
         key: SubscriberKey,
         parameters: &Parameters,
-    ) {
+    ) -> Result<(), RequestError> {
         let range = parameters.filter.map(|filter| self.resolve(Some(filter)));
+        let newest = self.cache.newest_group().unwrap_or(0);
         let Some(subscription) = self.subscriptions.get_mut(&key) else {
-            return;
+            return Ok(());
         };
+        let track = (&self.cache, &self.properties, &self.limits);
+        subscription
+            .update(sessions, key, parameters, track)
+            .map_err(|error| RequestError::new(RequestCode::INVALID_FILTER, error.to_string()))?;
         if let Some(range) = range {
-            subscription.range = range;
+            subscription.set_range(sessions, key, range);
         }
-        if let Some(priority) = parameters.subscriber_priority {
-            subscription.priority = priority;
-        }
-        if let Some(forward) = parameters.forward {
-            if forward && !subscription.forward {
+        match parameters.forward {
+            Some(true) if !subscription.forward => {
+                subscription.resume(newest);
                 subscription.joined.location = self.cache.largest();
+                self.forwarding += 1;
             }
-            subscription.forward = forward;
+            Some(false) if subscription.forward => {
+                subscription.pause(sessions, key);
+                self.forwarding -= 1;
+            }
+            Some(_) | None => {}
         }
         subscription.joined.filter = parameters.filter.or(subscription.joined.filter);
         self.offer_retained(now, sessions, key);
+        Ok(())
     }
 
     /// Removes a subscription whose request is over.
     pub fn unsubscribe(&mut self, key: SubscriberKey) -> bool {
-        self.subscriptions.remove(&key).is_some()
+        let Some(subscription) = self.subscriptions.remove(&key) else {
+            return false;
+        };
+        self.forwarding -= usize::from(subscription.forward);
+        true
     }
 
     /// Publishes an object of a subgroup.
@@ -308,17 +379,27 @@ impl Track {
         let inserted = self.cache.insert(now, info, object);
         if inserted == Inserted::New {
             self.serve_all(now, sessions, group, subgroup);
-            while self.cache.is_over_limit() && self.evict_oldest(sessions).is_some() {}
+            while (self.cache.is_over_limit() || self.is_oldest_stale(now))
+                && self.evict_oldest(sessions).is_some()
+            {}
         }
         inserted
     }
 
+    /// Whether the oldest group is past MAX_CACHE_DURATION.
+    fn is_oldest_stale(&self, now: Instant) -> bool {
+        self.defaults.cache_duration.is_some_and(|max| {
+            let arrival = self.cache.oldest_arrival();
+            arrival.is_some_and(|at| now.saturating_since(at) > max)
+        })
+    }
+
     /// Publishes an object by datagram: to those who subscribe now.
-    pub fn publish_datagram(&mut self, sessions: &mut Sessions, object: &Object) {
+    pub fn publish_datagram(&mut self, now: Instant, sessions: &mut Sessions, object: &Object) {
         let location = Location::new(object.group, object.object);
         self.cache.observe_largest(location);
         for ((session, request), subscription) in &self.subscriptions {
-            if !subscription.wants(location) {
+            if !subscription.wants_datagram(now, object, &self.defaults) {
                 continue;
             }
             let sent = sessions
@@ -340,7 +421,7 @@ impl Track {
         subgroup: u64,
         end: End,
     ) {
-        self.cache.end_subgroup(group, subgroup, end);
+        self.cache.end_subgroup(now, group, subgroup, end);
         self.serve_all(now, sessions, group, subgroup);
     }
 
@@ -382,7 +463,8 @@ impl Track {
         let Some(subscription) = self.subscriptions.get_mut(&key) else {
             return;
         };
-        let Some(((group, subgroup), since)) = subscription.written(sessions, key, stream) else {
+        let Some(((group, subgroup), since)) = subscription.written(now, sessions, key, stream)
+        else {
             return;
         };
         self.counters.delays.add(now.saturating_since(since));
@@ -410,23 +492,30 @@ impl Track {
         for key in keys {
             if let Some(subscription) = self.subscriptions.get_mut(&key) {
                 subscription.ending = Some((code, reason, deadline));
+                self.deadlines.insert((deadline, key));
             }
             self.settle(now, sessions, key);
         }
     }
 
-    /// The next deadline of an ending subscription.
+    /// The next deadline of an ending subscription or of a finished subgroup.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.subscriptions
-            .values()
-            .filter_map(|s| s.ending.map(|(_, _, deadline)| deadline))
-            .min()
+        self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Ends subscriptions whose last streams took too long.
+    /// Ends subscriptions whose last streams took too long, and resets subgroups that did.
     pub fn handle_timeout(&mut self, now: Instant, sessions: &mut Sessions) {
-        let keys: Vec<SubscriberKey> = self.subscribers().collect();
-        for key in keys {
+        while let Some((at, key)) = self.deadlines.first().copied() {
+            if at > now {
+                break;
+            }
+            self.deadlines.pop_first();
+            if let Some(subscription) = self.subscriptions.get_mut(&key) {
+                let (next, late) =
+                    subscription.expire_subgroups(now, sessions, key, &self.cache, &self.defaults);
+                self.counters.groups_dropped += late;
+                self.deadlines.extend(next.map(|at| (at, key)));
+            }
             self.settle(now, sessions, key);
         }
     }
@@ -464,22 +553,36 @@ impl Track {
         let Some(cached) = self.cache.subgroup(group, subgroup) else {
             return;
         };
-        let default_priority = self.properties.default_publisher_priority();
+        let served = Served {
+            place: (group, subgroup),
+            cached,
+            defaults: &self.defaults,
+            burst: self.limits.burst_bytes,
+        };
         let mut settled = Vec::new();
         for (key, subscription) in &mut self.subscriptions {
-            self.counters.groups_dropped +=
-                subscription.make_room(now, sessions, *key, group, &self.limits);
-            let sent = subscription.serve(
-                now,
-                sessions,
-                *key,
-                (group, subgroup),
-                cached,
-                default_priority,
-                self.limits.burst_bytes,
-            );
+            let lost = subscription.make_room(now, sessions, *key, group, &self.limits);
+            if lost > 0 {
+                self.counters.groups_dropped += lost;
+                if subscription.is_hopeless(now, &self.limits) {
+                    subscription.reset_all(sessions, *key, StreamCode::TOO_FAR_BEHIND);
+                    let reason = "the viewer takes nothing";
+                    let code = PublishDoneCode::TOO_FAR_BEHIND;
+                    subscription.ending = Some((code, reason, now));
+                    settled.push(*key);
+                    continue;
+                }
+            }
+            let sent = subscription.serve(now, sessions, *key, &served);
             self.counters.objects_sent += sent.objects;
             self.counters.bytes_sent += sent.bytes;
+            self.counters.groups_dropped += sent.late;
+            if cached.finished.is_some()
+                && let Some(at) =
+                    subscription.subgroup_deadline((group, subgroup), cached, &self.defaults)
+            {
+                self.deadlines.insert((at, *key));
+            }
             if subscription.ending.is_some() {
                 settled.push(*key);
             }
@@ -501,17 +604,22 @@ impl Track {
             return;
         };
         if let Some(cached) = self.cache.subgroup(group, subgroup) {
-            let sent = subscription.serve(
-                now,
-                sessions,
-                key,
-                (group, subgroup),
+            let served = Served {
+                place: (group, subgroup),
                 cached,
-                self.properties.default_publisher_priority(),
-                self.limits.burst_bytes,
-            );
+                defaults: &self.defaults,
+                burst: self.limits.burst_bytes,
+            };
+            let sent = subscription.serve(now, sessions, key, &served);
             self.counters.objects_sent += sent.objects;
             self.counters.bytes_sent += sent.bytes;
+            self.counters.groups_dropped += sent.late;
+            if cached.finished.is_some()
+                && let Some(at) =
+                    subscription.subgroup_deadline((group, subgroup), cached, &self.defaults)
+            {
+                self.deadlines.insert((at, key));
+            }
         }
         self.settle(now, sessions, key);
     }
@@ -533,44 +641,12 @@ impl Track {
         if subscription.is_sending() && now < deadline {
             return;
         }
-        self.subscriptions.remove(&key);
+        self.unsubscribe(key);
+        self.ended.push(key);
         let (session, request) = key;
         if let Some(session) = sessions.session_mut(session) {
             // The request may be gone already; then nobody is left to be told.
             let _ = session.publish_done(request, code, reason);
         }
-    }
-}
-
-/// Packs the draft's scheduling order into one number, higher first: subscriber priority, then
-/// publisher priority (for both, lower values go first), then group order within the track.
-pub fn stream_priority(subscriber: u8, publisher: u8, order: GroupOrder, group: u64) -> i32 {
-    const GROUP_MAX: u16 = 0x7fff;
-    let [.., high, low] = group.to_be_bytes();
-    let group = u16::from_be_bytes([high, low]) & GROUP_MAX;
-    let rank = i32::from(match order {
-        GroupOrder::Ascending => GROUP_MAX - group,
-        GroupOrder::Descending => group,
-    });
-    let subscriber = i32::from(u8::MAX - subscriber);
-    let publisher = i32::from(u8::MAX - publisher);
-    // Request and control streams stay above: the largest value here is below i32::MAX - 1.
-    ((subscriber << 23) | (publisher << 15) | rank).min(i32::MAX - 2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn priority_ranks_subscriber_then_publisher_then_group() {
-        let ascending = |s, p, g| stream_priority(s, p, GroupOrder::Ascending, g);
-        assert!(ascending(0, 255, 9) > ascending(1, 0, 0));
-        assert!(ascending(7, 3, 9) > ascending(7, 4, 0));
-        assert!(ascending(7, 3, 1) > ascending(7, 3, 2));
-        let descending = |g| stream_priority(7, 3, GroupOrder::Descending, g);
-        assert!(descending(2) > descending(1));
-        assert!(ascending(0, 0, 0) < crate::moqt::session::REQUEST_PRIORITY);
-        assert!(ascending(255, 255, u64::MAX) >= 0);
     }
 }

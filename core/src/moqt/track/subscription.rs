@@ -7,14 +7,20 @@
 //! | - | none | nothing sent yet, or the stream was reset and could be opened again |
 //! | over | none | finished, stopped by the subscriber, or dropped because it was too late |
 
+mod changes;
+
 use super::cache::{End, Subgroup};
 use super::fetched::Joined;
-use super::{SubscriberKey, stream_priority};
+use super::priority::subgroup_priority;
+use super::rules::{Defaults, Rules, Timeouts, Verdict};
+use super::{Limits, SubscriberKey};
 use crate::moqt::error::{PublishDoneCode, StreamCode};
-use crate::moqt::filter::{GroupOrder, LocationRange};
-use crate::moqt::name::{Location, TrackAlias};
+use crate::moqt::filter::sets::ObjectFilter;
+use crate::moqt::filter::{GroupOrder, LocationRange, RangeFilter};
+use crate::moqt::name::{Location, RequestId, TrackAlias};
 use crate::moqt::object::{SubgroupHeader, SubgroupId};
 use crate::moqt::parameter::Parameters;
+use crate::moqt::property::Properties;
 use crate::moqt::session::{Session, Sessions};
 use crate::time::Instant;
 use crate::transport::StreamId;
@@ -27,6 +33,11 @@ pub(super) struct Subscription {
     pub(super) priority: u8,
     order: GroupOrder,
     pub(super) forward: bool,
+    timeouts: Timeouts,
+    /// Range filters, as asked and as they are for this track; most subscriptions have none.
+    filters: Option<Box<Filters>>,
+    /// When the transport last took anything, or the subscription began.
+    progressed: Instant,
     cursors: BTreeMap<(u64, u64), Cursor>,
     /// What fetches that join it, and fills, rest on.
     pub(super) joined: Joined,
@@ -34,6 +45,12 @@ pub(super) struct Subscription {
     pub(super) fills: usize,
     /// Why and by when the subscription ends, once its streams are sent.
     pub(super) ending: Option<(PublishDoneCode, &'static str, Instant)>,
+}
+
+#[derive(Debug)]
+struct Filters {
+    asked: Vec<RangeFilter>,
+    objects: Option<Box<ObjectFilter>>,
 }
 
 #[derive(Debug, Default)]
@@ -80,25 +97,101 @@ impl Cursor {
 pub(super) struct Sent {
     pub(super) objects: u64,
     pub(super) bytes: u64,
+    /// Subgroups that were given up for being late.
+    pub(super) late: u64,
+}
+
+/// What is served, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Served<'a> {
+    pub(super) place: (u64, u64),
+    pub(super) cached: &'a Subgroup,
+    pub(super) defaults: &'a Defaults,
+    /// Bytes handed to the stream in one go.
+    pub(super) burst: usize,
+}
+
+impl Cursor {
+    fn new(began: Instant) -> Self {
+        Self {
+            began,
+            ..Self::default()
+        }
+    }
+
+    /// The stream that is open, or a new one for what comes next.
+    fn open(
+        &mut self,
+        session: &mut Session,
+        request: RequestId,
+        served: &Served<'_>,
+        priority: i32,
+    ) -> Option<StreamId> {
+        if self.stream.is_none() {
+            let header = header(served.place, served.cached, self.next);
+            self.stream = session.open_subgroup(request, header, priority).ok();
+            self.is_over = self.stream.is_none();
+        }
+        self.stream
+    }
+
+    /// Notes what was handed to the transport.
+    fn sent(&mut self, fin: bool, notify: bool) {
+        self.next += 1;
+        self.fin_sent = fin;
+        self.waiting = notify;
+    }
+
+    /// Returns whether a stream was open.
+    fn abandon_late(&mut self, session: &mut Session) -> bool {
+        self.is_over = true;
+        let stream = self.stream.take();
+        if let Some(stream) = stream {
+            session.reset_stream(stream, StreamCode::DELIVERY_TIMEOUT);
+        }
+        stream.is_some()
+    }
+
+    fn give_up(&mut self, sessions: &mut Sessions, key: SubscriberKey, code: StreamCode) {
+        self.is_over = true;
+        if let Some(stream) = self.stream.take()
+            && let Some(session) = sessions.session_mut(key.0)
+        {
+            session.reset_stream(stream, code);
+        }
+    }
 }
 
 impl Subscription {
+    /// A subscription as its parameters ask for it. Filters that cannot be read are none: whoever
+    /// accepts a subscription has read them before.
     pub(super) fn new(
+        now: Instant,
         range: LocationRange,
-        priority: u8,
-        order: GroupOrder,
-        forward: bool,
+        parameters: &Parameters,
+        properties: &Properties,
+        limits: &Limits,
     ) -> Self {
-        Self {
+        let order = parameters.group_order;
+        let mut subscription = Self {
             range,
-            priority,
-            order,
-            forward,
+            priority: parameters.subscriber_priority.unwrap_or(128),
+            order: order.unwrap_or_else(|| properties.default_publisher_group_order()),
+            forward: parameters.forward.unwrap_or(true),
+            timeouts: Timeouts::of_ms(
+                parameters.object_delivery_timeout_ms,
+                parameters.subgroup_delivery_timeout_ms,
+            ),
+            filters: None,
+            progressed: now,
             cursors: BTreeMap::new(),
             joined: Joined::default(),
             fills: 0,
             ending: None,
-        }
+        };
+        let read = subscription.set_filters(&parameters.range_filters, properties, limits);
+        debug_assert!(read.is_ok());
+        subscription
     }
 
     /// Remembers what was asked, and the largest location when it was granted.
@@ -121,34 +214,30 @@ impl Subscription {
         self.fills > 0 || self.cursors.values().any(|cursor| cursor.stream.is_some())
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what to send, to whom and how: a struct would only hide the same list"
-    )]
-    /// Sends what the cache holds of a subgroup and this subscriber has not been sent, up to
-    /// `burst` bytes, then waits for the transport.
+    /// Sends what the cache holds of a subgroup and this subscriber has not been sent, up to a
+    /// burst, then waits for the transport.
     pub(super) fn serve(
         &mut self,
         now: Instant,
         sessions: &mut Sessions,
         key: SubscriberKey,
-        place: (u64, u64),
-        cached: &Subgroup,
-        default_priority: u8,
-        burst: usize,
+        served: &Served<'_>,
     ) -> Sent {
         let mut sent = Sent::default();
-        let is_new = !self.cursors.contains_key(&place);
-        if is_new && (!self.forward || self.is_outside(place.0)) {
+        let (place, cached) = (served.place, served.cached);
+        if !self.forward || (!self.cursors.contains_key(&place) && self.is_outside(place.0)) {
             return sent;
         }
         let range = self.range;
-        let publisher = cached.info.priority.unwrap_or(default_priority);
-        let priority = stream_priority(self.priority, publisher, self.order, place.0);
-        let cursor = self.cursors.entry(place).or_insert_with(|| Cursor {
-            began: now,
-            ..Cursor::default()
-        });
+        let publisher = cached.info.priority.unwrap_or(served.defaults.priority);
+        let priority = subgroup_priority(self.priority, publisher, self.order, place);
+        let timeout = self.object_timeout(cached, served.defaults);
+        let rules = rules_of(self.filters.as_deref(), timeout, publisher, served.defaults);
+        let has_rules = rules.are_any();
+        let cursor = self
+            .cursors
+            .entry(place)
+            .or_insert_with(|| Cursor::new(now));
         if cursor.is_over || cursor.waiting {
             cursor.behind.get_or_insert(now);
             return sent;
@@ -158,21 +247,26 @@ impl Subscription {
         let Some(session) = sessions.session_mut(session) else {
             return sent;
         };
-        let mut budget = burst;
+        let mut budget = served.burst;
         while let Some(object) = cached.objects.get(cursor.next) {
             if !range.contains(Location::new(object.group, object.object)) {
                 cursor.next += 1;
                 continue;
             }
-            let stream = if let Some(stream) = cursor.stream {
-                stream
-            } else {
-                let header = header(place, cached, cursor.next);
-                let Ok(stream) = session.open_subgroup(request, header, priority) else {
-                    cursor.is_over = true;
+            if has_rules {
+                let received = cached.received.get(cursor.next).copied().unwrap_or(now);
+                let verdict = rules.judge(now, received, object);
+                if verdict.leaves_out(cursor.stream.is_some()) {
+                    cursor.next += 1;
+                    continue;
+                }
+                if verdict != Verdict::Send {
+                    sent.late += u64::from(cursor.abandon_late(session));
                     return sent;
-                };
-                *cursor.stream.insert(stream)
+                }
+            }
+            let Some(stream) = cursor.open(session, request, served, priority) else {
+                return sent;
             };
             let size = object.payload.len();
             budget = budget.saturating_sub(size.max(1));
@@ -184,12 +278,10 @@ impl Subscription {
                 cursor.is_over = true;
                 return sent;
             }
-            cursor.next += 1;
-            cursor.fin_sent = fin;
+            cursor.sent(fin, notify);
             sent.objects += 1;
             sent.bytes += size as u64;
             if notify {
-                cursor.waiting = true;
                 if !is_last {
                     cursor.behind = Some(cursor.since);
                 }
@@ -200,10 +292,24 @@ impl Subscription {
         sent
     }
 
-    /// The transport took a stream's last write. Returns which subgroup may go on, and since when that
-    /// write could have been sent.
+    fn object_timeout(
+        &self,
+        cached: &Subgroup,
+        defaults: &Defaults,
+    ) -> Option<std::time::Duration> {
+        let first = cached.objects.first().map(|object| &object.properties);
+        let publisher = match first {
+            Some(first) if cached.info.has_properties => defaults.timeouts.overridden(first),
+            _ => defaults.timeouts,
+        };
+        self.timeouts.smaller(publisher).object
+    }
+
+    /// The transport took a stream's last write. Returns which subgroup may go on, and since when
+    /// that write could have been sent.
     pub(super) fn written(
         &mut self,
+        now: Instant,
         sessions: &mut Sessions,
         key: SubscriberKey,
         stream: StreamId,
@@ -213,6 +319,7 @@ impl Subscription {
             .iter_mut()
             .find(|(_, cursor)| cursor.stream == Some(stream))?;
         cursor.waiting = false;
+        self.progressed = now;
         if cursor.fin_sent {
             cursor.stream = None;
             cursor.is_over = true;
@@ -246,7 +353,7 @@ impl Subscription {
         sessions: &mut Sessions,
         key: SubscriberKey,
         group: u64,
-        limits: &super::Limits,
+        limits: &Limits,
     ) -> u64 {
         let is_known = self
             .cursors
@@ -311,6 +418,20 @@ impl Subscription {
 
     fn is_outside(&self, group: u64) -> bool {
         group < self.range.start.group || self.range.end.is_some_and(|end| group > end.group)
+    }
+}
+
+fn rules_of<'a>(
+    filters: Option<&'a Filters>,
+    timeout: Option<std::time::Duration>,
+    priority: u8,
+    defaults: &Defaults,
+) -> Rules<'a> {
+    Rules {
+        filter: filters.and_then(|it| it.objects.as_deref()),
+        timeout,
+        cache_duration: defaults.cache_duration,
+        priority,
     }
 }
 

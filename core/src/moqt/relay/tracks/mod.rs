@@ -3,6 +3,7 @@
 //! What viewers and publishers do to a track is in `viewers` and `publishers`; here are the entry
 //! itself and what time does to it.
 
+mod forward;
 mod malformed;
 mod offers;
 mod publishers;
@@ -29,6 +30,10 @@ pub(in crate::moqt::relay) struct Entry {
     pub(in crate::moqt::relay) name: FullTrackName,
     pub(in crate::moqt::relay) track: Track,
     pub(in crate::moqt::relay) upstreams: BTreeMap<RequestKey, Upstream>,
+    /// What each of them was asked for.
+    asked: BTreeMap<RequestKey, forward::Asked>,
+    /// The last NEW_GROUP_REQUEST that they were sent.
+    new_group: Option<forward::NewGroup>,
     /// The upload that feeds it, where it is a track of the relay's own making.
     pub(in crate::moqt::relay) made_by: Option<RequestKey>,
     /// It is to be read as an upload once its publisher agrees.
@@ -173,10 +178,7 @@ impl Relay {
             let reason = "the publisher was lost and did not come back";
             self.end_track(now, id, PublishDoneCode::TRACK_ENDED, reason);
         } else {
-            let is_ending = self.entries.get(&id).is_some_and(|entry| entry.is_ending);
-            if is_ending {
-                self.forget_ended_viewers(id);
-            }
+            self.drop_ended(id);
         }
         if is_idle {
             self.give_up_idle(now, id);
@@ -207,6 +209,7 @@ impl Relay {
             .filter(|(_, upstream)| **upstream != Upstream::Published)
             .map(|(key, _)| *key)
             .collect();
+        self.refresh_forward(id);
         for key in ours {
             if !self.has_viewers_of_made(key) {
                 self.detach(now, key);

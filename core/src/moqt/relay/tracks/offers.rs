@@ -300,6 +300,9 @@ impl Relay {
         entry
             .track
             .subscribe(now, &mut self.sessions, key, &parameters);
+        self.refresh_forward(id);
+        self.ask_new_group(id, answer.new_group_request);
+        self.arm_track(id);
     }
 
     /// A peer changes a subscription that it was offered and did not agree to yet.

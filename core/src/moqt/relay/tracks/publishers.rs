@@ -1,7 +1,8 @@
 //! Publishers of a track: asked, agreeing, refusing, lost, done.
 
 use super::super::{Relay, RequestKey, TrackId};
-use super::Upstream;
+use super::forward::Asked;
+use super::{Entry, Upstream};
 use crate::moqt::error::{PublishDoneCode, RequestCode};
 use crate::moqt::message::RequestError;
 use crate::moqt::name::{FullTrackName, Location, RequestId, TrackName, TrackNamespace};
@@ -47,13 +48,18 @@ impl Relay {
         session: SessionId,
         spelled: FullTrackName,
     ) -> Option<RequestId> {
-        let parameters = self.upstream_parameters(id);
+        let mut parameters = self.upstream_parameters(id);
+        if let Some(entry) = self.entries.get(&id) {
+            entry.add_wishes(&mut parameters);
+        }
+        let forward = parameters.forward.unwrap_or(true);
         let open = self.sessions.session_mut(session)?;
         let request = open.subscribe(spelled, parameters).ok()?;
         if let Some(entry) = self.entries.get_mut(&id) {
             entry
                 .upstreams
                 .insert((session, request), Upstream::Pending);
+            entry.asked.insert((session, request), Asked::new(forward));
             self.upstreams.insert((session, request), id);
         }
         Some(request)
@@ -140,6 +146,7 @@ impl Relay {
             Some(Upstream::Subscribed | Upstream::Published) | None => Upstream::Published,
         };
         entry.upstreams.insert(key, kind);
+        entry.asked.entry(key).or_insert(Asked::new(true));
         // Who publishes the track itself stands before what is made of an upload.
         if entry.made_by.take().is_some() {
             entry.track.abandon_open(now, &mut self.sessions);
@@ -187,7 +194,26 @@ impl Relay {
         for (viewer, waiting) in waiting {
             self.serve_viewer(now, id, viewer, &waiting.parameters);
         }
+        self.refresh_forward(id);
         self.arm_track(id);
+    }
+
+    /// The peer's PUBLISH was accepted with this forward state.
+    pub(in crate::moqt::relay) fn published_with(
+        &mut self,
+        key: RequestKey,
+        id: TrackId,
+        forward: bool,
+    ) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.asked.insert(key, Asked::new(forward));
+        }
+    }
+
+    /// The forward state that the answer to a PUBLISH asks for.
+    pub(in crate::moqt::relay) fn forward_for_publish(&self, id: TrackId) -> bool {
+        let wanted = self.entries.get(&id).and_then(Entry::wanted_forward);
+        wanted.unwrap_or(false)
     }
 
     /// A publisher refused our SUBSCRIBE.
@@ -309,6 +335,7 @@ impl Relay {
         let id = self.upstreams.remove(&key)?;
         let entry = self.entries.get_mut(&id)?;
         let kind = entry.upstreams.remove(&key);
+        entry.asked.remove(&key);
         if kind == Some(Upstream::Published) {
             let namespace = entry.name.namespace.clone();
             self.withdrawn(now, key, &namespace);
@@ -361,25 +388,9 @@ impl Relay {
             self.refuse_unpublished(viewer);
         }
         self.withdraw_offers(id, code, reason);
-        self.forget_ended_viewers(id);
-        self.arm_track(id);
-    }
-
-    pub(super) fn forget_ended_viewers(&mut self, id: TrackId) {
-        let Some(entry) = self.entries.get(&id) else {
-            return;
-        };
-        let ended: Vec<RequestKey> = self
-            .downstreams
-            .iter()
-            .filter(|(key, of)| **of == id && !entry.track.is_subscribed(**key))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in ended {
-            self.downstreams.remove(&key);
-            self.subscription_expiry.remove(&key);
-        }
+        self.drop_ended(id);
         self.remove_if_unused(id);
+        self.arm_track(id);
     }
 }
 

@@ -29,6 +29,8 @@ impl Relay {
             name: name.clone(),
             track: Track::new(Properties::default(), self.config.track),
             upstreams: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            new_group: None,
             made_by: None,
             is_wanted: false,
             waiting: BTreeMap::new(),
@@ -64,6 +66,11 @@ impl Relay {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        if let Err(error) = entry.track.check(&parameters) {
+            self.refuse_with(key, error);
+            self.remove_if_unused(id);
+            return;
+        }
         entry.idle_until = None;
         if entry.is_fed() || entry.orphaned_until.is_some() {
             self.serve_viewer(now, id, key, &parameters);
@@ -78,13 +85,14 @@ impl Relay {
             until: None,
         };
         entry.waiting.insert(key, waiting);
+        self.downstreams.insert(key, id);
         if is_unfed
             && !self.subscribe_upstream(now, id)
             && let Some(entry) = self.entries.get_mut(&id)
         {
             if wait.is_zero() {
-                entry.waiting.remove(&key);
                 self.refuse_unpublished(key);
+                self.leave_track(now, key);
                 self.remove_if_unused(id);
                 return;
             }
@@ -92,7 +100,6 @@ impl Relay {
                 waiting.until = Some(now + wait);
             }
         }
-        self.downstreams.insert(key, id);
         self.arm_track(id);
     }
 
@@ -115,6 +122,11 @@ impl Relay {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        if let Err(error) = entry.track.check(parameters) {
+            self.refuse_with(key, error);
+            self.leave_track(now, key);
+            return;
+        }
         let Some(session) = self.sessions.session_mut(key.0) else {
             return;
         };
@@ -132,6 +144,9 @@ impl Relay {
             .track
             .subscribe(now, &mut self.sessions, key, parameters);
         self.subscription_established(now, key, parameters);
+        self.refresh_forward(id);
+        self.ask_new_group(id, parameters.new_group_request);
+        self.drop_ended(id);
     }
 
     /// A viewer is gone.
@@ -150,8 +165,9 @@ impl Relay {
         entry.offered.remove(&key);
         if !entry.has_viewers() {
             entry.idle_until = Some(now + self.config.subscriber_linger);
-            self.arm_track(id);
         }
+        self.arm_track(id);
+        self.refresh_forward(id);
     }
 
     /// Ends one viewer's subscription, or a request about a prefix, from this side.
@@ -188,22 +204,32 @@ impl Relay {
         if let Some(entry) = self.entries.get_mut(id) {
             act(&mut entry.track, &mut self.sessions, key);
         }
-        self.forget_ended_viewer(key);
+        let id = *id;
+        self.drop_ended(id);
+        self.arm_track(id);
     }
 
     /// PUBLISH_DONE may have been the answer to a write that went through.
     pub(in crate::moqt::relay) fn forget_ended_viewer(&mut self, key: RequestKey) {
-        let Some(id) = self.downstreams.get(&key).copied() else {
+        if let Some(id) = self.downstreams.get(&key).copied() {
+            self.drop_ended(id);
+        }
+    }
+
+    /// Forgets the viewers that were sent PUBLISH_DONE.
+    pub(in crate::moqt::relay) fn drop_ended(&mut self, id: TrackId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let Some(entry) = self.entries.get(&id) else {
+        let ended = entry.track.take_ended();
+        if ended.is_empty() {
             return;
-        };
-        let is_asking = entry.waiting.contains_key(&key) || entry.offered.contains_key(&key);
-        if !entry.track.is_subscribed(key) && !is_asking {
+        }
+        for key in ended {
             self.downstreams.remove(&key);
             self.subscription_expiry.remove(&key);
-            self.remove_if_unused(id);
         }
+        self.refresh_forward(id);
+        self.remove_if_unused(id);
     }
 }
