@@ -35,8 +35,7 @@ pub(crate) fn by_hand() -> Capture {
     };
     let bidi = |index| StreamId::new(Origin::Peer, Direction::Bidirectional, index);
     let uni = |index| StreamId::new(Origin::Peer, Direction::Unidirectional, index);
-    let (before, after) = messages();
-    for message in before {
+    for message in beginning() {
         let stream = bidi(u64::from(matches!(
             message,
             Control::SubscribeNamespace { .. }
@@ -45,7 +44,7 @@ pub(crate) fn by_hand() -> Capture {
     }
     on(uni(0), Bytes::from_static(&SUBGROUP), true);
     on(uni(1), Bytes::from_static(&SUBGROUP[..9]), false);
-    for message in after {
+    for message in ending() {
         on(bidi(0), written(&message), false);
     }
     on(bidi(1), Bytes::new(), true);
@@ -66,19 +65,21 @@ fn written(message: &Control) -> Bytes {
     out.freeze()
 }
 
-/// What is said before the objects, and after them.
-fn messages() -> (Vec<Control>, Vec<Control>) {
-    let id = RequestId;
-    let track = name("mine", "video");
-    let parameters = Parameters {
+fn with_token() -> Parameters {
+    Parameters {
         authorization_tokens: vec![AuthorizationToken::UseValue {
             token_type: 0,
             value: Bytes::from_static(b"eyJ.e30.c2ln"),
         }],
         ..Parameters::default()
-    };
+    }
+}
+
+/// What is said before the objects.
+fn beginning() -> Vec<Control> {
+    let (id, track, parameters) = (RequestId, name("mine", "video"), with_token());
     let request = |message: Message| Control::Request(message);
-    let before = vec![
+    vec![
         Control::ClientSetup {
             setup: Setup {
                 path: Some("/live?x=1".to_owned()),
@@ -103,13 +104,19 @@ fn messages() -> (Vec<Control>, Vec<Control>) {
         })),
         request(Message::from(Publish {
             request_id: id(4),
-            track: track.clone(),
+            track,
             track_alias: TrackAlias(7),
-            parameters: parameters.clone(),
+            parameters,
             properties: PropertiesBuilder::new().max_cache_duration_ms(9).build(),
         })),
-    ];
-    let after = vec![
+    ]
+}
+
+/// What is said after them.
+fn ending() -> Vec<Control> {
+    let (id, track, parameters) = (RequestId, name("mine", "video"), with_token());
+    let request = |message: Message| Control::Request(message);
+    vec![
         request(Message::from(TrackStatus {
             request_id: id(6),
             track: track.clone(),
@@ -154,6 +161,5 @@ fn messages() -> (Vec<Control>, Vec<Control>) {
         },
         Control::PublishNamespaceDone(id(2)),
         Control::Goaway(String::new()),
-    ];
-    (before, after)
+    ]
 }
