@@ -223,6 +223,7 @@ fn one_request_is_moved_without_the_others() {
 
 #[test]
 fn reserved_namespaces_are_not_published() {
+    covers!("MOQT19-3.2.1-3", "MOQT19-3.2.1-4");
     let mut peer = Peer::client(Draft::D22);
     for reserved in [".", ".session"] {
         let refused = peer.command(|s| {
