@@ -131,3 +131,67 @@ fn properties_of_a_track_are_told_wherever_it_is_spoken_of() {
         }
     }
 }
+
+#[test]
+fn faulty_range_filters_are_refused_in_fetch_and_in_subscribe_tracks() {
+    use mainstem_core::moqt::filter::{RangeFilter, RangeSubject};
+    covers!("MOQT19-10.2.14-1");
+    let objects = [
+        (
+            "past 64 bits",
+            RangeSubject::Object,
+            "00 01 ff ffffffffffffffff",
+        ),
+        ("priority above 255", RangeSubject::Priority, "00 80 fa 06"),
+        (
+            "odd object property",
+            RangeSubject::ObjectProperty,
+            "00 3d 02",
+        ),
+    ];
+    let tracks = [
+        (
+            "odd track property",
+            RangeSubject::TrackProperty,
+            "00 3d 02",
+        ),
+        (
+            "past 64 bits",
+            RangeSubject::TrackProperty,
+            "00 3c 01 ff ffffffffffffffff",
+        ),
+    ];
+    let parameters = |subject, value: &str| Parameters {
+        range_filters: vec![RangeFilter {
+            subject,
+            value: Bytes::from(hex(value)),
+        }],
+        ..Parameters::default()
+    };
+    for draft in ["moqt-22", "moqt-20"] {
+        for (what, subject, value) in objects {
+            let mut world = World::new();
+            let publisher = world.peer("moqt-22");
+            let request = world.publish(&publisher, &name("a", "one"));
+            let (_early, _) = world.watch("moqt-22", None);
+            let stream = world.open(&publisher, request, header(1, 0));
+            world.write(&publisher, stream, &object(1, 0, 0), true);
+            let viewer = world.peer(draft);
+            let ask = Fetch {
+                request_id: RequestId(0),
+                target: FetchTarget::Track(name("a", "one")),
+                parameters: parameters(subject, value),
+            };
+            let fetched = world.act(&viewer, |s| s.fetch(ask)).unwrap();
+            let code = Some(RequestCode::INVALID_FILTER);
+            assert_eq!(refused(&viewer, fetched), code, "{draft} {what}");
+        }
+        for (what, subject, value) in tracks {
+            let mut world = World::new();
+            let viewer = world.peer(draft);
+            let wish = world.wish(&viewer, "a", parameters(subject, value));
+            let code = Some(RequestCode::INVALID_FILTER);
+            assert_eq!(refused(&viewer, wish), code, "{draft} {what}");
+        }
+    }
+}
