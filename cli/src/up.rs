@@ -162,6 +162,17 @@ impl Settings {
         layers.extract().context("the settings")
     }
 
+    /// How the relay judges who may publish and watch.
+    fn access(&self, control_url: &str, secret: &Secret) -> Access {
+        if self.open_relay {
+            return Access::Open;
+        }
+        Access::Control {
+            url: control_url.to_owned(),
+            secret: secret.clone(),
+        }
+    }
+
     fn certificate(&self) -> Source {
         Source::of_options(
             self.tls_cert.as_deref(),
@@ -232,14 +243,7 @@ impl Roles {
         let certificates = source.load()?;
         let cert_sha256 = certificates.sha256();
         let certificate = tokio::spawn(source.keep_fresh(certificates.clone()));
-        let access = if settings.open_relay {
-            Access::Open
-        } else {
-            Access::Control {
-                url: control_url.clone(),
-                secret: secret.clone(),
-            }
-        };
+        let access = settings.access(&control_url, &secret);
         let relay = RelayServer::start(mainstem_relay::Config {
             listen: settings.moqt,
             certificates: certificates.clone(),

@@ -3,6 +3,7 @@
 
 use crate::house::Peer;
 use crate::offers::{DRAFTS, World, done, groups, name, refused};
+use bytes::Bytes;
 use mainstem_core::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
 use mainstem_core::moqt::filter::{Filter, RangeFilter, RangeSet, RangeSubject};
 use mainstem_core::moqt::message::{Message, Subscribe};
@@ -213,13 +214,20 @@ fn range_filters_choose_objects_per_viewer() {
         assert_eq!(groups(&all, everything), [1]);
         assert!(groups(&some, later).is_empty(), "{draft}");
 
-        let ranges = (0..70).map(|n| (n * 3, Some(n * 3))).collect();
-        let too_many = filtered(&RangeSet { ranges, ..set });
-        let faulty = subscribe(&mut world, &some, too_many.clone());
+        // A priority is one byte, and this one begins at 256.
+        let beyond = RangeFilter {
+            subject: RangeSubject::Priority,
+            value: Bytes::from_static(&[0, 0x81, 0]),
+        };
+        let out_of_range = Parameters {
+            range_filters: vec![beyond],
+            ..Parameters::default()
+        };
+        let faulty = subscribe(&mut world, &some, out_of_range.clone());
         let code = Some(RequestCode::INVALID_FILTER);
         assert_eq!(refused(&some, faulty), code, "{draft}");
         world
-            .act(&some, |session| session.update(later, too_many))
+            .act(&some, |session| session.update(later, out_of_range))
             .unwrap();
         let failed = Some(PublishDoneCode::UPDATE_FAILED);
         assert_eq!(done(&some, later), failed, "{draft}");
