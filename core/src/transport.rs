@@ -60,6 +60,9 @@ pub enum Origin {
 pub struct StreamId(u64);
 
 impl StreamId {
+    /// The first in order, for ranges.
+    pub(crate) const MIN: Self = Self(0);
+
     /// The `index`-th stream (from 0) that `origin` opened in this direction.
     pub const fn new(origin: Origin, direction: Direction, index: u64) -> Self {
         let origin = matches!(origin, Origin::Peer) as u64;

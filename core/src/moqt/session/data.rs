@@ -86,6 +86,7 @@ impl Session {
             is_finished: false,
         };
         self.outgoing.insert(stream, data);
+        self.outgoing_of.insert((request, stream));
         let session = self.id;
         self.transport(Output::Open {
             session,
@@ -164,7 +165,7 @@ impl Session {
         data.is_finished = true;
         let (request, is_fetch) = (data.request, matches!(data.framing, Framing::Fetch(_)));
         if !notify {
-            self.outgoing.remove(&stream);
+            self.take_outgoing(stream);
         }
         if is_fetch {
             self.fetch_sent(request);
@@ -185,12 +186,18 @@ impl Session {
 
     /// Forgets a stream whose end is with the transport.
     pub fn release_stream(&mut self, stream: StreamId) {
-        self.outgoing.remove(&stream);
+        self.take_outgoing(stream);
+    }
+
+    pub(super) fn take_outgoing(&mut self, stream: StreamId) -> Option<DataStream> {
+        let data = self.outgoing.remove(&stream)?;
+        self.outgoing_of.remove(&(data.request, stream));
+        Some(data)
     }
 
     /// Abandons a stream.
     pub fn reset_stream(&mut self, stream: StreamId, code: StreamCode) {
-        let Some(data) = self.outgoing.remove(&stream) else {
+        let Some(data) = self.take_outgoing(stream) else {
             return;
         };
         if let (Framing::Fetch(_), Some(head)) = (&data.framing, data.head) {
@@ -227,12 +234,11 @@ impl Session {
     }
 
     pub(super) fn reset_data_streams(&mut self, request: RequestId, code: StreamCode) {
-        let open: Vec<StreamId> = self
-            .outgoing
-            .iter()
-            .filter(|(_, data)| data.request == request)
-            .map(|(stream, _)| *stream)
-            .collect();
+        let of_request = self
+            .outgoing_of
+            .range((request, StreamId::MIN)..)
+            .take_while(|(of, _)| *of == request);
+        let open: Vec<StreamId> = of_request.map(|(_, stream)| *stream).collect();
         for stream in open {
             self.reset_stream(stream, code);
         }

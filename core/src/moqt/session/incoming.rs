@@ -14,7 +14,7 @@ pub(super) use subgroups::{AliasIn, Bound};
 use super::{
     Bytes, Carrier, DataStream, Direction, Event, Instant, Message, Origin, ProtocolError, Ready,
     RequestId, Session, SessionCode, Side, State, StreamCode, StreamEnd, StreamEvent, StreamId,
-    Target, checks,
+    Target, TrackAlias, checks,
 };
 use crate::moqt::control::ControlReader;
 use crate::moqt::message::{Setup, StreamRole};
@@ -28,8 +28,8 @@ pub(super) struct Incoming {
     held: usize,
     /// Bytes that its reader has and could not pass on yet, as counted by the session.
     unfinished: usize,
-    /// When a subgroup that waits for its alias is given up.
-    alias_deadline: Option<Instant>,
+    /// When a subgroup that waits for its alias is given up, and which that is.
+    alias_deadline: Option<(Instant, TrackAlias)>,
 }
 
 #[derive(Debug)]
@@ -69,10 +69,6 @@ impl Incoming {
             unfinished: 0,
             alias_deadline: None,
         }
-    }
-
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.alias_deadline
     }
 }
 
@@ -153,7 +149,7 @@ impl Session {
             self.control_stopped.get_or_insert(deadline);
             return;
         }
-        if let Some(data) = self.outgoing.remove(&stream) {
+        if let Some(data) = self.take_outgoing(stream) {
             self.event(Event::Stopped {
                 request: data.request(),
                 stream,
@@ -169,10 +165,12 @@ impl Session {
         let Some(mut incoming) = self.incoming.remove(&stream) else {
             return Ok(());
         };
+        let held = incoming.alias_deadline;
         let mut keep = self.advance_taken(now, stream, &mut incoming)?;
         if keep {
             keep = self.count_unfinished(stream, &mut incoming)?;
         }
+        self.note_held(stream, held, incoming.alias_deadline.filter(|_| keep));
         if !keep || self.state == State::Closed {
             self.release_counted(&incoming);
             return Ok(());
@@ -363,10 +361,14 @@ impl Session {
                 }
                 break;
             };
-            let may_bind = matches!(message, Message::Publish(_) | Message::SubscribeOk(_));
+            let alias = match &message {
+                Message::Publish(publish) => Some(publish.track_alias),
+                Message::SubscribeOk(answer) => Some(answer.track_alias),
+                _ => None,
+            };
             self.take_request_message(now, stream, message)?;
-            if may_bind {
-                self.resume_held_streams(now)?;
+            if let Some(alias) = alias {
+                self.resume_held_streams(now, alias)?;
             }
             if !self.request_streams.contains_key(&stream) {
                 incoming.kind = Kind::Discard;

@@ -19,6 +19,7 @@
 
 mod checks;
 mod data;
+mod deadlines;
 mod duties;
 mod event;
 mod fetch;
@@ -35,8 +36,10 @@ mod watch;
 use crate::moqt::draft::Draft;
 use crate::moqt::error::{ProtocolError, PublishDoneCode, RequestCode, SessionCode, StreamCode};
 use crate::moqt::legacy::Adapter;
-use crate::moqt::message::{Goaway, Message, RequestError, RequestOk, Setup, SubscribeOk};
-use crate::moqt::name::{RequestId, TrackAlias, TrackNamespace};
+use crate::moqt::message::{
+    Goaway, Message, RequestError, RequestKind, RequestOk, Setup, SubscribeOk,
+};
+use crate::moqt::name::{FullTrackName, RequestId, TrackAlias, TrackNamespace};
 use crate::moqt::object;
 use crate::moqt::parameter::{AuthorizationToken, Parameters};
 use crate::payload::Payload;
@@ -46,7 +49,8 @@ use crate::transport::{
     StreamId, Target,
 };
 use bytes::{Bytes, BytesMut};
-use std::collections::{BTreeMap, VecDeque};
+use deadlines::Deadlines;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub use data::DataStream;
@@ -140,12 +144,21 @@ pub struct Session {
     goaway_sent: bool,
 
     incoming: BTreeMap<StreamId, incoming::Incoming>,
+    /// Until when streams wait for their track alias.
+    held: Deadlines<StreamId>,
+    held_by_alias: BTreeSet<(TrackAlias, StreamId)>,
     held_bytes: usize,
     unfinished_bytes: usize,
 
     own_ids: request_ids::RequestIds,
     peer_ids: request_ids::RequestIds,
     requests: BTreeMap<RequestId, Request>,
+    /// Until when requests whose PUBLISH_DONE came wait for their last streams.
+    ending: Deadlines<RequestId>,
+    /// How often the peer has a track open, in drafts where that is limited.
+    peer_tracks: BTreeMap<(RequestKind, FullTrackName), usize>,
+    /// Tracks that this end offers, where a draft has to know.
+    own_publishes: BTreeSet<(FullTrackName, RequestId)>,
     request_streams: BTreeMap<StreamId, RequestId>,
     /// Fills that are asked for, by the id that their stream will name.
     fills: BTreeMap<RequestId, fetch::Fill>,
@@ -165,6 +178,7 @@ pub struct Session {
     peer_filter_ranges: u64,
 
     outgoing: BTreeMap<StreamId, DataStream>,
+    outgoing_of: BTreeSet<(RequestId, StreamId)>,
     next_uni: u64,
     next_bidi: u64,
 
@@ -210,11 +224,16 @@ impl Session {
             goaway_received: false,
             goaway_sent: false,
             incoming: BTreeMap::new(),
+            held: Deadlines::default(),
+            held_by_alias: BTreeSet::new(),
             held_bytes: 0,
             unfinished_bytes: 0,
             own_ids: request_ids::RequestIds::new(opened.side, 0),
             peer_ids: request_ids::RequestIds::new(peer, limits.request_gaps_max),
             requests: BTreeMap::new(),
+            ending: Deadlines::default(),
+            peer_tracks: BTreeMap::new(),
+            own_publishes: BTreeSet::new(),
             request_streams: BTreeMap::new(),
             fills: BTreeMap::new(),
             aliases_in: BTreeMap::new(),
@@ -226,6 +245,7 @@ impl Session {
             peer_updates_max: limits.request_gaps_max,
             peer_filter_ranges: 0,
             outgoing: BTreeMap::new(),
+            outgoing_of: BTreeSet::new(),
             next_uni: 1,
             next_bidi: 0,
             watch: watch::Watch::default(),
@@ -324,12 +344,18 @@ impl Session {
     pub fn handle_closed(&mut self, closed: Closed) {
         self.state = State::Closed;
         self.incoming.clear();
+        self.held.clear();
+        self.held_by_alias.clear();
         self.held_bytes = 0;
         self.unfinished_bytes = 0;
         self.requests.clear();
+        self.ending.clear();
+        self.peer_tracks.clear();
+        self.own_publishes.clear();
         self.request_streams.clear();
         self.fills.clear();
         self.outgoing.clear();
+        self.outgoing_of.clear();
         self.out.push_back(Action::Event(Event::Closed(closed)));
     }
 
@@ -358,20 +384,8 @@ impl Session {
         match self.state {
             State::Setup { deadline } => Some(deadline),
             State::Ready => {
-                let held = self
-                    .incoming
-                    .values()
-                    .filter_map(incoming::Incoming::deadline)
-                    .min();
-                let ending = self
-                    .requests
-                    .values()
-                    .filter_map(Request::ending_deadline)
-                    .min();
-                held.into_iter()
-                    .chain(ending)
-                    .chain(self.control_stopped)
-                    .min()
+                let deadlines = [self.held.next(), self.ending.next(), self.control_stopped];
+                deadlines.into_iter().flatten().min()
             }
             State::Closed => None,
         }

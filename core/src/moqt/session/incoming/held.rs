@@ -7,7 +7,9 @@
 //!
 //! Source: draft-ietf-moq-transport-18, Sections 3.3, 11.1 (track alias).
 
-use super::super::{Instant, ProtocolError, Session, SessionCode, StreamCode, StreamEnd, StreamId};
+use super::super::{
+    Instant, ProtocolError, Session, SessionCode, StreamCode, StreamEnd, StreamId, TrackAlias,
+};
 use super::{FetchBinding, Incoming, Kind};
 
 impl Session {
@@ -67,9 +69,9 @@ impl Session {
         now: Instant,
         stream: StreamId,
         incoming: &mut Incoming,
-        retired: bool,
+        alias: TrackAlias,
     ) -> bool {
-        if retired {
+        if self.retired_aliases.contains(&alias) {
             self.stop(stream, StreamCode::CANCELLED);
             return false;
         }
@@ -77,19 +79,42 @@ impl Session {
             return false;
         }
         if incoming.alias_deadline.is_none() {
-            incoming.alias_deadline = Some(now + self.limits.alias_timeout);
+            incoming.alias_deadline = Some((now + self.limits.alias_timeout, alias));
         }
         true
     }
 
-    /// Tries the held streams again: an alias was established.
-    pub(super) fn resume_held_streams(&mut self, now: Instant) -> Result<(), ProtocolError> {
-        let held: Vec<StreamId> = self
-            .incoming
-            .iter()
-            .filter(|(_, incoming)| incoming.alias_deadline.is_some())
-            .map(|(stream, _)| *stream)
-            .collect();
+    /// Keeps account of a stream that begins or ceases to wait for its alias.
+    pub(super) fn note_held(
+        &mut self,
+        stream: StreamId,
+        before: Option<(Instant, TrackAlias)>,
+        after: Option<(Instant, TrackAlias)>,
+    ) {
+        if before == after {
+            return;
+        }
+        let at = |held: Option<(Instant, TrackAlias)>| held.map(|(at, _)| at);
+        self.held.change(stream, at(before), at(after));
+        if let Some((_, alias)) = before {
+            self.held_by_alias.remove(&(alias, stream));
+        }
+        if let Some((_, alias)) = after {
+            self.held_by_alias.insert((alias, stream));
+        }
+    }
+
+    /// Tries the streams that wait for an alias again: it was established.
+    pub(super) fn resume_held_streams(
+        &mut self,
+        now: Instant,
+        alias: TrackAlias,
+    ) -> Result<(), ProtocolError> {
+        let of_alias = self
+            .held_by_alias
+            .range((alias, StreamId::MIN)..)
+            .take_while(|(of, _)| *of == alias);
+        let held: Vec<StreamId> = of_alias.map(|(_, stream)| *stream).collect();
         for stream in held {
             self.advance(now, stream)?;
         }
@@ -97,13 +122,7 @@ impl Session {
     }
 
     pub(in crate::moqt::session) fn expire_held_streams(&mut self, now: Instant) {
-        let due: Vec<StreamId> = self
-            .incoming
-            .iter()
-            .filter(|(_, incoming)| incoming.deadline().is_some_and(|deadline| deadline <= now))
-            .map(|(stream, _)| *stream)
-            .collect();
-        for stream in due {
+        for stream in self.held.due(now) {
             self.drop_incoming(stream);
             self.stop(stream, StreamCode::CANCELLED);
         }
@@ -114,6 +133,7 @@ impl Session {
         let Some(incoming) = self.incoming.remove(&stream) else {
             return false;
         };
+        self.note_held(stream, incoming.alias_deadline, None);
         self.release_counted(&incoming);
         true
     }

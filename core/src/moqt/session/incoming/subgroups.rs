@@ -61,8 +61,8 @@ impl Session {
         loop {
             if let (Some(known), None) = (*header, *bound) {
                 let Some(alias) = self.aliases_in.get(&known.track_alias) else {
-                    let retired = self.retired_aliases.contains(&known.track_alias);
-                    return Ok(self.hold_for_alias(now, stream, incoming, retired));
+                    let alias = known.track_alias;
+                    return Ok(self.hold_for_alias(now, stream, incoming, alias));
                 };
                 *bound = Some(Bound {
                     alias: known.track_alias,

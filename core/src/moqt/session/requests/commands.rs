@@ -245,6 +245,7 @@ impl Session {
         self.incoming
             .insert(stream, super::super::incoming::Incoming::request());
         self.request_streams.insert(stream, id);
+        self.count_offer(kind, track.as_ref(), id);
         let mut request = Request::new(stream, kind, track);
         request.tokens_used = used;
         self.requests.insert(id, request);
@@ -475,6 +476,8 @@ impl Session {
             return;
         };
         self.request_streams.remove(&entry.stream);
+        self.ending.change(request, entry.ending_deadline(), None);
+        self.uncount_track(request, &entry);
         for fill in &entry.fills {
             self.fills.remove(fill);
         }

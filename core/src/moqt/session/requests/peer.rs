@@ -11,6 +11,7 @@ use super::super::{
 use super::{Phase, Request};
 use crate::moqt::message::{FetchTarget, RequestKind as Kind, RequestUpdate};
 use crate::moqt::name::FullTrackName;
+use std::collections::btree_map;
 
 const REPEATED_TOKEN: (RequestCode, &str) = (
     RequestCode::MALFORMED_AUTH_TOKEN,
@@ -96,6 +97,7 @@ impl Session {
             self.bind_alias(publish.track_alias, id, Some(&publish.track))?;
             entry.alias = Some(publish.track_alias);
         }
+        self.count_track(kind, entry.track.as_ref());
         self.requests.insert(id, entry);
         self.request_streams.insert(stream, id);
         if let Some((code, reason)) = refusal {
@@ -174,20 +176,61 @@ impl Session {
 
     /// Up to draft 18 a track can be subscribed to once per session and role.
     pub(super) fn is_duplicate(&self, kind: Kind, track: Option<&FullTrackName>) -> bool {
-        if self.draft.profile().concurrent_subscriptions
-            || !matches!(kind, Kind::Subscribe | Kind::Publish)
-        {
-            return false;
-        }
-        self.requests.values().any(|other| {
-            let is_same = other.kind == kind && other.origin() == Origin::Peer;
-            // Our own offer of the track has to be answered first.
-            let is_offered = kind == Kind::Subscribe
-                && other.kind == Kind::Publish
-                && other.origin() == Origin::Local
-                && matches!(other.phase, Phase::Pending);
-            (is_same || is_offered) && other.track.as_ref() == track
+        let track = track.filter(|_| self.is_limited(kind));
+        track.is_some_and(|track| {
+            self.peer_tracks.contains_key(&(kind, track.clone()))
+                || kind == Kind::Subscribe && self.is_offered(track)
         })
+    }
+
+    /// Whether an offer of the track by this end is unanswered: the peer has to answer it first.
+    fn is_offered(&self, track: &FullTrackName) -> bool {
+        let ids = (track.clone(), RequestId(0))..=(track.clone(), RequestId(u64::MAX));
+        let mut offers = self.own_publishes.range(ids);
+        offers.any(|(_, id)| {
+            let entry = self.requests.get(id);
+            entry.is_some_and(|entry| matches!(entry.phase, Phase::Pending))
+        })
+    }
+
+    fn is_limited(&self, kind: Kind) -> bool {
+        let concurrent = self.draft.profile().concurrent_subscriptions;
+        !concurrent && matches!(kind, Kind::Subscribe | Kind::Publish)
+    }
+
+    /// Counts a request of the peer for a track, where [`Self::is_duplicate`] has to know.
+    fn count_track(&mut self, kind: Kind, track: Option<&FullTrackName>) {
+        if let Some(track) = track.filter(|_| self.is_limited(kind)) {
+            *self.peer_tracks.entry((kind, track.clone())).or_insert(0) += 1;
+        }
+    }
+
+    /// Notes an offer of this end, where [`Self::is_duplicate`] has to know.
+    pub(super) fn count_offer(&mut self, kind: Kind, track: Option<&FullTrackName>, id: RequestId) {
+        let is_offer = kind == Kind::Publish && self.is_limited(kind);
+        if let Some(track) = track.filter(|_| is_offer) {
+            self.own_publishes.insert((track.clone(), id));
+        }
+    }
+
+    /// A request of either end is over.
+    pub(super) fn uncount_track(&mut self, id: RequestId, entry: &Request) {
+        if entry.origin() == Origin::Local && entry.kind == Kind::Publish {
+            if let Some(track) = entry.track.clone() {
+                self.own_publishes.remove(&(track, id));
+            }
+            return;
+        }
+        let is_counted = entry.origin() == Origin::Peer && self.is_limited(entry.kind);
+        if let Some(track) = entry.track.as_ref().filter(|_| is_counted) {
+            let key = (entry.kind, track.clone());
+            if let btree_map::Entry::Occupied(mut count) = self.peer_tracks.entry(key) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
     }
 
     pub(super) fn take_follow_up(
@@ -221,6 +264,7 @@ impl Session {
                     streams,
                     deadline,
                 };
+                self.ending.change(request, None, Some(deadline));
                 self.settle_ending(request);
                 Ok(())
             }
@@ -365,17 +409,7 @@ impl Session {
     }
 
     pub(in crate::moqt::session) fn expire_ending_requests(&mut self, now: Instant) {
-        let due: Vec<RequestId> = self
-            .requests
-            .iter()
-            .filter(|(_, entry)| {
-                entry
-                    .ending_deadline()
-                    .is_some_and(|deadline| deadline <= now)
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for request in due {
+        for request in self.ending.due(now) {
             self.end_request(request);
         }
     }
