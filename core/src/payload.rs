@@ -85,12 +85,29 @@ impl From<Bytes> for Payload {
 impl PartialEq for Payload {
     /// Equal when the bytes are equal, however they are cut.
     fn eq(&self, other: &Self) -> bool {
-        self.len == other.len
-            && self
-                .pieces()
-                .iter()
-                .flatten()
-                .eq(other.pieces().iter().flatten())
+        if self.len != other.len {
+            return false;
+        }
+        let (mut ours, mut theirs) = (self.pieces().iter(), other.pieces().iter());
+        let (mut one, mut two): (&[u8], &[u8]) = (&[], &[]);
+        loop {
+            if one.is_empty() {
+                one = ours.next().map_or(&[], |piece| piece);
+            }
+            if two.is_empty() {
+                two = theirs.next().map_or(&[], |piece| piece);
+            }
+            let run = one.len().min(two.len());
+            let ((a, one_left), (b, two_left)) = (one.split_at(run), two.split_at(run));
+            if a != b {
+                return false;
+            }
+            if run == 0 {
+                // No empty piece stands between others.
+                return true;
+            }
+            (one, two) = (one_left, two_left);
+        }
     }
 }
 

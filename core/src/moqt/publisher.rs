@@ -132,7 +132,7 @@ impl Publisher {
         object: Object,
     ) {
         if let Some(track) = self.tracks.get_mut(name) {
-            track.publish(now, &mut self.sessions, info, object);
+            track.publish(now, &mut self.sessions, info, object, None);
         }
         self.process(now);
     }

@@ -13,7 +13,7 @@ use mainstem_core::moqt::property::Properties;
 use mainstem_core::moqt::session::{Accepted, Event as SessionEvent};
 
 /// The FETCHes that a peer was asked.
-fn fetches(peer: &Peer) -> Vec<RequestId> {
+pub(crate) fn fetches(peer: &Peer) -> Vec<RequestId> {
     let node = peer.node.borrow();
     let asked = node.events.iter().filter_map(|(_, event)| match event {
         SessionEvent::Request {
@@ -25,7 +25,7 @@ fn fetches(peer: &Peer) -> Vec<RequestId> {
     asked.collect()
 }
 
-fn fetch(world: &mut World, viewer: &Peer) -> RequestId {
+pub(crate) fn fetch(world: &mut World, viewer: &Peer) -> RequestId {
     let ask = Fetch {
         request_id: RequestId(0),
         target: FetchTarget::Track(name("a", "one")),

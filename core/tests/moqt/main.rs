@@ -19,6 +19,7 @@ mod fetches;
 mod filter;
 mod house;
 mod legacy;
+mod malformed;
 mod memory;
 mod mesh;
 #[allow(dead_code, reason = "shared with the mutation tests")]

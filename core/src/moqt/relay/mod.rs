@@ -526,11 +526,11 @@ impl Relay {
         match event {
             SessionEvent::Object {
                 request,
+                stream,
                 header,
                 object,
-                ..
             } => {
-                self.take_object(now, (session, request), header, object);
+                self.take_object(now, (session, request), stream, header, object);
             }
             SessionEvent::SubgroupEnded {
                 request,

@@ -5,14 +5,16 @@
 use super::{Relay, RequestKey, TrackId};
 use crate::moqt::object::{Object, SubgroupHeader};
 use crate::moqt::session::StreamEnd;
-use crate::moqt::track::cache::{End, Inserted, SubgroupInfo};
+use crate::moqt::track::cache::{End, Inserted, Source, SubgroupInfo};
 use crate::time::Instant;
+use crate::transport::StreamId;
 
 impl Relay {
     pub(super) fn take_object(
         &mut self,
         now: Instant,
         key: RequestKey,
+        stream: StreamId,
         header: SubgroupHeader,
         object: Object,
     ) {
@@ -32,9 +34,13 @@ impl Relay {
             self.check_takeover(now, id, (object.group, subgroup, object.object));
         }
         let size = object.payload.len() as u64;
-        if self.publish_object(now, id, info, object) == Inserted::New {
-            self.metrics.objects_received += 1;
-            self.metrics.bytes_received += size;
+        match self.publish_object(now, id, info, object, Some((key.0, stream))) {
+            Inserted::New => {
+                self.metrics.objects_received += 1;
+                self.metrics.bytes_received += size;
+            }
+            Inserted::Contradicts => self.object_contradicts(now, key),
+            Inserted::Stale | Inserted::OverLimit => {}
         }
     }
 
@@ -45,6 +51,7 @@ impl Relay {
         id: TrackId,
         info: SubgroupInfo,
         object: Object,
+        source: Option<Source>,
     ) -> Inserted {
         let Some(entry) = self.entries.get_mut(&id) else {
             return Inserted::Stale;
@@ -58,7 +65,8 @@ impl Relay {
         let inserted = if is_full {
             Inserted::OverLimit
         } else {
-            entry.track.publish(now, &mut self.sessions, info, object)
+            let sessions = &mut self.sessions;
+            entry.track.publish(now, sessions, info, object, source)
         };
         if inserted == Inserted::OverLimit {
             // What follows in this stream would follow a hole: viewers are told by a reset.
@@ -112,21 +120,23 @@ impl Relay {
         }
     }
 
-    /// Keeps an object of the past in a track's cache, within the budget of all.
-    pub(super) fn keep_fetched(&mut self, now: Instant, id: TrackId, object: Object) {
+    /// Keeps an object of the past in a track's cache, within the budget of all. Returns whether the
+    /// track is good: the object is not here as another one.
+    pub(super) fn keep_fetched(&mut self, now: Instant, id: TrackId, object: Object) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else {
-            return;
+            return true;
         };
         let group = object.group;
         let is_full = self.cache_bytes.saturating_add(object.payload.len())
             > self.config.cache_bytes_hard_max;
         if is_full {
-            return;
+            return true;
         }
         let before = entry.track.cache().bytes();
         let mut evicted = Vec::new();
-        if !entry.track.keep_fetched(now, object, &mut evicted) {
-            return;
+        let inserted = entry.track.keep_fetched(now, object, &mut evicted);
+        if inserted != Inserted::New {
+            return inserted != Inserted::Contradicts;
         }
         let after = entry.track.cache().bytes();
         self.cache_bytes = self
@@ -138,6 +148,7 @@ impl Relay {
             self.fetches.ages.forget(id, group..=group);
         }
         self.evict();
+        true
     }
 
     pub(super) fn take_datagram(&mut self, now: Instant, key: RequestKey, object: Object) {
@@ -147,6 +158,10 @@ impl Relay {
         let Some(object) = self.take_uploaded(now, key, object) else {
             return;
         };
+        if !self.keep_fetched(now, id, object.clone()) {
+            self.object_contradicts(now, key);
+            return;
+        }
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -155,7 +170,6 @@ impl Relay {
         entry
             .track
             .publish_datagram(now, &mut self.sessions, &object);
-        self.keep_fetched(now, id, object);
         self.advance_parked(now, id);
     }
 

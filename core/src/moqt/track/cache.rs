@@ -16,12 +16,15 @@
 //! A gap between objects of a subgroup says nothing. What was said to be absent and comes by
 //! subscription all the same is held.
 //!
-//! The live groups are here, what is known of the past in `past`.
+//! The live groups are here, what is known of the past in `past`, what is compared in `arrivals`.
 //!
 //! Limits: [`Limits`]. Source: draft-ietf-moq-transport-19 sections 2.1 (object model), 8.1 (caching
 //! relays), 12.3 (max cache duration), 12.8, 12.9 (gaps).
 
+mod arrivals;
 mod past;
+
+pub use arrivals::Source;
 
 use super::history::History;
 use super::span::{LAST, Span, Spans};
@@ -104,6 +107,10 @@ pub struct Subgroup {
     pub(super) finished: Option<Instant>,
     /// Whether more will come.
     pub end: End,
+    /// The streams whose last object is the last one here.
+    sources: Vec<Source>,
+    /// Objects, by their index, that are not known to be the next ones after those before them.
+    breaks: Vec<usize>,
 }
 
 /// The retained part of one group.
@@ -113,6 +120,8 @@ pub struct Group {
     pub subgroups: BTreeMap<u64, Subgroup>,
     bytes: usize,
     objects: usize,
+    /// The largest Object ID that came.
+    last: Option<u64>,
 }
 
 /// What became of an object offered to the cache.
@@ -122,6 +131,8 @@ pub enum Inserted {
     New,
     /// Known already, or older than what is kept: not to be forwarded.
     Stale,
+    /// Known already as another object: the track is malformed.
+    Contradicts,
     /// The group passed a limit: neither stored nor forwarded.
     OverLimit,
 }
@@ -244,8 +255,15 @@ impl Cache {
         self.groups.get(&group)?.subgroups.get(&subgroup)
     }
 
-    /// Stores an object of a subgroup. `object.subgroup` must be set.
-    pub fn insert(&mut self, now: Instant, info: SubgroupInfo, mut object: Object) -> Inserted {
+    /// Stores an object of a subgroup, which this stream brought; `None` for one that is published
+    /// here. `object.subgroup` must be set.
+    pub fn insert(
+        &mut self,
+        now: Instant,
+        info: SubgroupInfo,
+        mut object: Object,
+        source: Option<Source>,
+    ) -> Inserted {
         let Some(subgroup_id) = object.subgroup else {
             return Inserted::Stale;
         };
@@ -256,6 +274,9 @@ impl Cache {
             .payload
             .len()
             .saturating_add(object.properties.raw().len());
+        if self.contradicts(info.priority, &object) {
+            return Inserted::Contradicts;
+        }
         let group = self.groups.entry(object.group).or_default();
         if group.objects >= self.limits.group_objects_max
             || group.bytes.saturating_add(size) > self.limits.group_bytes_max
@@ -269,13 +290,7 @@ impl Cache {
                 if subgroups >= self.limits.subgroups_max {
                     return Inserted::OverLimit;
                 }
-                entry.insert(Subgroup {
-                    info,
-                    objects: Vec::new(),
-                    received: Vec::new(),
-                    finished: None,
-                    end: End::Open,
-                })
+                entry.insert(Subgroup::new(info))
             }
         };
         if subgroup
@@ -284,6 +299,7 @@ impl Cache {
             .is_some_and(|last| last.object >= object.object)
             || subgroup.end == End::Finished
         {
+            subgroup.note_repeat(object.object, source);
             return Inserted::Stale;
         }
         // A publisher that came back goes on with a subgroup that looked abandoned.
@@ -302,6 +318,7 @@ impl Cache {
         }
         // A fetch tells each object's priority, a subgroup tells it once.
         object.priority = object.priority.or(subgroup.info.priority);
+        subgroup.note_source(&self.absent, &object, source);
         subgroup.objects.push(object);
         subgroup.received.push(now);
         if ends {
@@ -310,6 +327,7 @@ impl Cache {
         }
         group.bytes += size;
         group.objects += 1;
+        group.last = group.last.max(Some(location.object));
         self.bytes += size;
         self.largest = self.largest.max(Some(location));
         Inserted::New
@@ -324,6 +342,10 @@ impl Cache {
             && subgroup.end == End::Open
         {
             subgroup.end = end;
+            if end == End::Abandoned {
+                // What comes on one of its streams all the same follows a hole.
+                subgroup.sources.clear();
+            }
             subgroup.finished = (end == End::Finished).then_some(now);
             if end == End::Finished
                 && subgroup.info.end_of_group
@@ -383,6 +405,18 @@ impl Cache {
 }
 
 impl Subgroup {
+    fn new(info: SubgroupInfo) -> Self {
+        Self {
+            info,
+            objects: Vec::new(),
+            received: Vec::new(),
+            finished: None,
+            end: End::Open,
+            sources: Vec::new(),
+            breaks: Vec::new(),
+        }
+    }
+
     fn position(&self, object: u64) -> Result<usize, usize> {
         self.objects.binary_search_by_key(&object, |of| of.object)
     }

@@ -35,6 +35,11 @@ impl History {
         self.groups.is_empty()
     }
 
+    pub(super) fn object(&self, group: u64, object: u64) -> Option<&Object> {
+        let (_, held) = self.groups.get(&group)?.objects.get(&object)?;
+        Some(held)
+    }
+
     pub(super) fn holds_group(&self, group: u64) -> bool {
         self.groups.contains_key(&group)
     }

@@ -41,7 +41,7 @@ use crate::moqt::property::Properties;
 use crate::moqt::session::Sessions;
 use crate::time::Instant;
 use crate::transport::{SessionId, StreamId};
-use cache::{Cache, End, Inserted, SubgroupInfo};
+use cache::{Cache, End, Inserted, Source, SubgroupInfo};
 use delays::Delays;
 use rules::Defaults;
 use std::collections::{BTreeMap, BTreeSet};
@@ -224,9 +224,14 @@ impl Track {
         self.settle(now, sessions, key);
     }
 
-    /// Keeps an object that was fetched or came in a datagram. Returns whether it was kept.
+    /// Keeps an object that was fetched or came in a datagram. Returns whether it was new and kept.
     /// `evicted` gets the groups that went to make room for it.
-    pub fn keep_fetched(&mut self, now: Instant, object: Object, evicted: &mut Vec<u64>) -> bool {
+    pub fn keep_fetched(
+        &mut self,
+        now: Instant,
+        object: Object,
+        evicted: &mut Vec<u64>,
+    ) -> Inserted {
         self.cache.insert_fetched(now, object, evicted)
     }
 
@@ -364,19 +369,20 @@ impl Track {
         true
     }
 
-    /// Publishes an object of a subgroup.
+    /// Publishes an object of a subgroup, which this stream brought; `None` for one that is made here.
     pub fn publish(
         &mut self,
         now: Instant,
         sessions: &mut Sessions,
         info: SubgroupInfo,
         object: Object,
+        source: Option<Source>,
     ) -> Inserted {
         let Some(subgroup) = object.subgroup else {
             return Inserted::Stale;
         };
         let group = object.group;
-        let inserted = self.cache.insert(now, info, object);
+        let inserted = self.cache.insert(now, info, object, source);
         if inserted == Inserted::New {
             self.serve_all(now, sessions, group, subgroup);
             while (self.cache.is_over_limit() || self.is_oldest_stale(now))

@@ -127,6 +127,12 @@ impl Cursor {
         served: &Served<'_>,
         priority: i32,
     ) -> Option<StreamId> {
+        if served.cached.is_break(self.next)
+            && let Some(stream) = self.stream.take()
+        {
+            // Whether it is the next object is not known: it goes on a stream of its own.
+            session.reset_stream(stream, StreamCode::CANCELLED);
+        }
         if self.stream.is_none() {
             let header = header(served.place, served.cached, self.next);
             self.stream = session.open_subgroup(request, header, priority).ok();
@@ -272,7 +278,7 @@ impl Subscription {
             budget = budget.saturating_sub(size.max(1));
             let is_last = cursor.next + 1 == cached.objects.len();
             let fin = is_last && cached.end == End::Finished;
-            let notify = is_last || budget == 0;
+            let notify = is_last || budget == 0 || cached.is_break(cursor.next + 1);
             if session.send_object(stream, object, fin, notify).is_err() {
                 cursor.stream = None;
                 cursor.is_over = true;

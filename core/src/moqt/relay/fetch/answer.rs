@@ -301,18 +301,31 @@ impl Relay {
         is_fetch
     }
 
-    /// A track broke the rules: nobody is served what is left of it.
-    pub(in crate::moqt::relay) fn abort_fetches_of(&mut self, now: Instant, track: TrackId) {
+    /// A track broke the rules, or needs what is not understood here: nobody is served what is left
+    /// of it, and what was fetched of it is not kept.
+    pub(in crate::moqt::relay) fn abort_fetches_of(
+        &mut self,
+        now: Instant,
+        track: TrackId,
+        code: StreamCode,
+    ) {
         let of_track = self.fetches.tracks.get(&track);
         let ids: Vec<FetchId> = of_track
             .map(|of_track| of_track.fetches.iter().copied().collect())
             .unwrap_or_default();
         for id in ids {
-            self.abort_fetch(now, id, StreamCode::MALFORMED_TRACK);
+            self.abort_fetch(now, id, code);
         }
+        if let Some(of_track) = self.fetches.tracks.remove(&track) {
+            for key in of_track.asked {
+                self.fetches.asked.remove(&key);
+                self.cancel(key, code);
+            }
+        }
+        self.remove_if_unused(track);
     }
 
-    fn abort_fetch(&mut self, now: Instant, id: FetchId, code: StreamCode) {
+    pub(super) fn abort_fetch(&mut self, now: Instant, id: FetchId, code: StreamCode) {
         let Some(fetch) = self.fetches.by_id.get_mut(&id) else {
             return;
         };
@@ -332,7 +345,13 @@ impl Relay {
                     StreamCode::MALFORMED_TRACK => {
                         (RequestCode::MALFORMED_TRACK, "the track is malformed")
                     }
-                    _ => (RequestCode::EXPIRED_AUTH_TOKEN, "token expired"),
+                    StreamCode::EXPIRED_AUTH_TOKEN => {
+                        (RequestCode::EXPIRED_AUTH_TOKEN, "token expired")
+                    }
+                    _ => (
+                        RequestCode::UNSUPPORTED_EXTENSION,
+                        "a mandatory track property is not understood here",
+                    ),
                 };
                 let error = RequestError::new(code, reason);
                 self.refuse_fetch(now, id, &error);

@@ -273,7 +273,10 @@ impl Relay {
         asked.last = Some(place);
         asked.is_after_unknown = false;
         self.learn_absent(track, absent);
-        self.keep_fetched(now, track, object);
+        if !self.keep_fetched(now, track, object) {
+            self.object_contradicts(now, key);
+            return;
+        }
         self.advance_waiting(now, key);
     }
 
@@ -335,6 +338,10 @@ impl Relay {
         let Some(asked) = self.fetches.asked.get_mut(&key) else {
             return false;
         };
+        if error.code == RequestCode::UNSUPPORTED_EXTENSION {
+            self.give_up_unsupported(now, key);
+            return true;
+        }
         let heads = std::mem::take(&mut asked.heads);
         self.finish_asked(now, key, false);
         for id in heads {
@@ -345,6 +352,27 @@ impl Relay {
             }
         }
         true
+    }
+
+    /// The track of a fetch of ours has a mandatory property that is not understood: who reads from it
+    /// gets nothing more, and what it brought ahead of its answer is not kept.
+    fn give_up_unsupported(&mut self, now: Instant, key: RequestKey) {
+        let Some(asked) = self.remove_asked(key) else {
+            return;
+        };
+        let code = StreamCode::CANCELLED;
+        for id in asked.interested.union(&asked.heads) {
+            self.abort_fetch(now, *id, code);
+        }
+        let is_fed = |entry: &super::super::tracks::Entry| entry.is_fed();
+        if !self.entries.get(&asked.track).is_some_and(is_fed) {
+            self.abort_fetches_of(now, asked.track, code);
+        }
+    }
+
+    /// Forgets a fetch of ours whose request is over. Returns its track.
+    pub(in crate::moqt::relay) fn forget_asked(&mut self, key: RequestKey) -> Option<TrackId> {
+        self.remove_asked(key).map(|asked| asked.track)
     }
 
     /// A fetch of ours was cut, by the publisher or with its session.

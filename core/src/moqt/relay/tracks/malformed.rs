@@ -1,10 +1,15 @@
 //! Malformed tracks: a publisher broke the rules of objects, so nobody is served the track any longer.
 //!
-//! The session has found the fault and given its subscription up; what is left is to tell the viewers
-//! why, and to leave the track's other publishers, which publish the same name. A publisher that comes
-//! later starts the track anew. Source: draft-ietf-moq-transport-19, Section 2.4.2.
+//! | the fault is found by | in |
+//! |---|---|
+//! | the session, which has given its request up | one stream, or what the session remembers |
+//! | the relay | an object that is here already and comes again as another one |
+//!
+//! What is left is to tell the viewers why, and to leave the track's other publishers, which publish
+//! the same name. What was kept of the track is forgotten; a publisher that comes later starts it
+//! anew. Source: draft-ietf-moq-transport-19, Sections 2.4.2, 9.1.
 
-use super::super::{Relay, RequestKey};
+use super::super::{Event, Relay, RequestKey};
 use crate::moqt::error::{PublishDoneCode, StreamCode};
 use crate::time::Instant;
 
@@ -19,7 +24,8 @@ impl Relay {
         if code != Some(StreamCode::MALFORMED_TRACK) {
             return;
         }
-        let Some(id) = self.detach(now, key) else {
+        let fed = self.detach(now, key);
+        let Some(id) = fed.or_else(|| self.forget_asked(key)) else {
             return;
         };
         self.lose_upload(now, key);
@@ -36,8 +42,24 @@ impl Relay {
                 let _ = session.cancel(other.1, StreamCode::MALFORMED_TRACK);
             }
         }
-        self.abort_fetches_of(now, id);
+        self.abort_fetches_of(now, id, StreamCode::MALFORMED_TRACK);
         let code = PublishDoneCode::MALFORMED_TRACK;
         self.end_track(now, id, code, "the track is malformed");
+    }
+
+    /// An object came again as another one: the track of the request that brought it is malformed.
+    pub(in crate::moqt::relay) fn object_contradicts(&mut self, now: Instant, key: RequestKey) {
+        if let Some(peer) = self.peers.get(&key.0) {
+            self.metrics.requests_malformed += 1;
+            self.events.push_back(Event::Malformed {
+                session: key.0,
+                remote: peer.remote,
+                reason: "an object came again with another payload, priority or subgroup"
+                    .to_owned(),
+            });
+        }
+        self.cancel(key, StreamCode::MALFORMED_TRACK);
+        self.end_if_malformed(now, key, Some(StreamCode::MALFORMED_TRACK));
+        self.request_over(now, key);
     }
 }

@@ -207,7 +207,7 @@ impl Session {
         if self.drop_incoming(stream) {
             self.stop(stream, code);
         }
-        self.forget(request);
+        self.forget_with(request, code);
         Ok(())
     }
 
@@ -470,8 +470,13 @@ impl Session {
 
     /// Removes a request and resets what is still being sent for it.
     pub(in crate::moqt::session) fn forget(&mut self, request: RequestId) {
+        self.forget_with(request, StreamCode::CANCELLED);
+    }
+
+    /// The same, with the code that its data streams are reset with.
+    fn forget_with(&mut self, request: RequestId, code: StreamCode) {
         let entry = self.requests.remove(&request);
-        self.reset_data_streams(request, StreamCode::CANCELLED);
+        self.reset_data_streams(request, code);
         let Some(entry) = entry else {
             return;
         };

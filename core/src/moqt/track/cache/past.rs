@@ -5,7 +5,7 @@
 //! answered without walking over groups or objects that it is not about. Source:
 //! draft-ietf-moq-transport-19, sections 2.1 (object model), 10.12.3 (fetch handling).
 
-use super::{Age, Cache, End, Piece, learn_from};
+use super::{Age, Cache, End, Inserted, Piece, learn_from};
 use crate::moqt::name::Location;
 use crate::moqt::object::{Object, ObjectStatus};
 use crate::moqt::track::span::{LAST, Span, after, before};
@@ -14,11 +14,19 @@ use crate::time::Instant;
 /// The past: what was fetched, and what is known.
 impl Cache {
     /// Keeps an object that was fetched or came in a datagram, unless it is here already or does not
-    /// fit; one that is here already counts as received now. Returns whether it was kept; `evicted`
-    /// gets the groups of fetched objects that went for it.
-    pub fn insert_fetched(&mut self, now: Instant, object: Object, evicted: &mut Vec<u64>) -> bool {
+    /// fit; one that is here already counts as received now. Returns whether it was new and kept, or
+    /// is here as another one; `evicted` gets the groups of fetched objects that went for it.
+    pub fn insert_fetched(
+        &mut self,
+        now: Instant,
+        object: Object,
+        evicted: &mut Vec<u64>,
+    ) -> Inserted {
         if object.status != ObjectStatus::Normal {
-            return false;
+            return Inserted::Stale;
+        }
+        if self.contradicts(None, &object) {
+            return Inserted::Contradicts;
         }
         let subgroups = self.groups.get_mut(&object.group).into_iter();
         for subgroup in subgroups.flat_map(|group| group.subgroups.values_mut()) {
@@ -26,11 +34,15 @@ impl Cache {
                 if let Some(received) = subgroup.received.get_mut(index) {
                     *received = now;
                 }
-                return false;
+                return Inserted::Stale;
             }
         }
         learn_from(&mut self.absent, &object);
-        self.history.insert(now, object, &self.limits, evicted)
+        if self.history.insert(now, object, &self.limits, evicted) {
+            Inserted::New
+        } else {
+            Inserted::Stale
+        }
     }
 
     /// Remembers that none of these places has an object.
