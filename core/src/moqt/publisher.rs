@@ -216,7 +216,8 @@ impl Publisher {
             }
             SessionEvent::Accepted { request, .. } => {
                 self.announcing.remove(&(session, request));
-                if !self.announcing.iter().any(|(of, _)| *of == session) {
+                let of_session = (session, RequestId(0))..=(session, RequestId(u64::MAX));
+                if self.announcing.range(of_session).next().is_none() {
                     self.events.push_back(Event::Announced { session });
                 }
             }

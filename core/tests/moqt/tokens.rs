@@ -270,6 +270,23 @@ fn session_ends_when_its_token_does() {
 }
 
 #[test]
+fn token_ends_by_the_wall_clock_when_that_goes_a_little_slow() {
+    let (mut house, _publisher) = house();
+    let query = format!("?tok={}", token("k1", INPUT, 60));
+    let viewer = house.viewer("moqt-18", &query, &video());
+    // Told every second, and from the first on 30 ms behind the clock that deadlines were armed by.
+    for second in 1..60 {
+        house.net.advance(Duration::from_secs(1));
+        let unix = EPOCH + Duration::from_millis(second * 1000 - 30);
+        house.command(|relay, now| relay.set_clock(now, unix));
+    }
+    house.net.advance(Duration::from_millis(1010));
+    assert_eq!(viewer.closed(), None);
+    house.net.advance(Duration::from_millis(40));
+    assert!(viewer.closed().unwrap().contains("has expired"));
+}
+
+#[test]
 fn token_in_a_request_ends_its_subscription_only() {
     let (mut house, publisher) = house();
     let viewer = house.viewer("moqt-22", "", &video());

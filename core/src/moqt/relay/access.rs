@@ -13,6 +13,7 @@
 //! Default deny: a name that no credential covers is refused. Source: CONTRACTS A1; MOQT 6;
 //! draft-ietf-moq-transport-18 sections 9.2.2 (authorization token), 11.3.
 
+use super::OpId;
 use crate::jwt::{self, Action, KeySet, TokenError, Verified};
 use crate::moqt::error::{RequestCode, SessionCode};
 use crate::moqt::name::TrackNamespace;
@@ -52,7 +53,7 @@ pub(super) enum Address {
 #[derive(Debug)]
 pub(super) enum Grant {
     /// The control plane is being asked about the input that the address names.
-    Resolving { id: String },
+    Resolving { id: String, op: OpId },
     /// Publishing below one namespace.
     Publish {
         /// The input as the address named it: its public id or its row's.

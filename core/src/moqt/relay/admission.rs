@@ -1,7 +1,8 @@
 //! How a session comes in and how its permission ends: addresses, stream keys, revocation.
 
 use super::access::{self, Address, Cause, Grant};
-use super::{Event, OpId, Relay, Revoked, SessionEvent, Timer};
+use super::tracks::Entry;
+use super::{Event, OpId, Relay, Revoked, SessionEvent, Timer, TrackId};
 use crate::moqt::error::SessionCode;
 use crate::moqt::name::TrackNamespace;
 use crate::moqt::session::Ready;
@@ -35,7 +36,9 @@ impl Relay {
                 input,
                 key: Some(key),
             }) => {
-                peer.grant = Grant::Resolving { id: input.clone() };
+                let op = OpId(self.next_op);
+                let id = input.clone();
+                peer.grant = Grant::Resolving { id, op };
                 let request = ResolveRequest {
                     kind: ResolveKind::Publish,
                     id: input,
@@ -43,7 +46,6 @@ impl Relay {
                     tok: None,
                     ip: Some(peer.remote.ip()),
                 };
-                let op = OpId(self.next_op);
                 self.next_op += 1;
                 self.ops.insert(op, session);
                 self.timers
@@ -132,9 +134,11 @@ impl Relay {
         let Some(peer) = self.peers.get_mut(&session) else {
             return;
         };
-        let Grant::Resolving { id } = &peer.grant else {
+        let Grant::Resolving { id, .. } = &peer.grant else {
             return;
         };
+        let of_input = self.inputs.entry(reply.input.clone()).or_default();
+        of_input.insert(session);
         peer.grant = Grant::Publish {
             id: id.clone(),
             input: reply.input,
@@ -192,38 +196,35 @@ impl Relay {
         };
         let rests_on_revoked = |grant: &Grant| match grant {
             Grant::Publish {
-                input: published,
                 namespace,
                 credential,
                 ..
-            } => published == input && is_of_org(namespace) && !valid.contains(credential),
+            } => is_of_org(namespace) && !valid.contains(credential),
             Grant::Resolving { .. } | Grant::Tokens { .. } | Grant::Open => false,
         };
-        let mut ended: Vec<SessionId> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| rests_on_revoked(&peer.grant))
-            .map(|(session, _)| *session)
+        let of_input = self.inputs.get(input).into_iter().flatten().copied();
+        let mut ended: Vec<SessionId> = of_input
+            .filter(|session| {
+                let peer = self.peers.get(session);
+                peer.is_some_and(|peer| rests_on_revoked(&peer.grant))
+            })
             .collect();
         let mut reason = KEY_REPLACED;
         if valid.is_empty() {
             reason = "auth_failed: the input was deleted";
-            let viewers = self.downstreams.iter().filter(|(_, track)| {
-                self.entries.get(track).is_some_and(|entry| {
-                    let namespace = &entry.name.namespace;
-                    let of_input = namespace.fields().get(2);
-                    is_of_org(namespace) && of_input.is_some_and(|of| of == input.as_bytes())
-                })
-            });
-            ended.extend(viewers.map(|((session, _), _)| *session));
-            let fetchers = self.fetchers().filter(|(_, track)| {
-                self.entries.get(track).is_some_and(|entry| {
-                    let namespace = &entry.name.namespace;
-                    let of_input = namespace.fields().get(2);
-                    is_of_org(namespace) && of_input.is_some_and(|of| of == input.as_bytes())
-                })
-            });
-            ended.extend(fetchers.map(|(session, _)| session));
+            let namespace = TrackNamespace::from_path(&format!("stream/{org}/{input}"));
+            let namespace = namespace.unwrap_or_default();
+            // What has no such name is no namespace of anybody's; the empty one is above all others.
+            let tracks: Vec<TrackId> = if namespace.fields().is_empty() {
+                Vec::new()
+            } else {
+                self.tracks_below(&namespace).collect()
+            };
+            for track in tracks {
+                let viewers = self.entries.get(&track).map(Entry::viewers);
+                ended.extend(viewers.into_iter().flatten().map(|(session, _)| session));
+                ended.extend(self.fetchers(track));
+            }
             ended.sort_unstable();
             ended.dedup();
         }
@@ -232,6 +233,24 @@ impl Relay {
             if !self.mesh.is_link(session) {
                 self.deny_session(session, SessionCode::UNAUTHORIZED, reason);
             }
+        }
+    }
+
+    /// A session is over: what is kept by its grant is forgotten.
+    pub(super) fn forget_grant(&mut self, session: SessionId, grant: &Grant) {
+        match grant {
+            Grant::Resolving { op, .. } => {
+                self.ops.remove(op);
+            }
+            Grant::Publish { input, .. } => {
+                if let Some(sessions) = self.inputs.get_mut(input) {
+                    sessions.remove(&session);
+                    if sessions.is_empty() {
+                        self.inputs.remove(input);
+                    }
+                }
+            }
+            Grant::Tokens { .. } | Grant::Open => {}
         }
     }
 

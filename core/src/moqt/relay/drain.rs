@@ -14,11 +14,14 @@
 //!
 //! Source: draft-ietf-moq-transport-18 sections 3.6 (migration), 10.4 (GOAWAY).
 
+use super::mesh::Mesh;
 use super::{Event, Relay, RequestKey, Timer};
 use crate::moqt::error::{PublishDoneCode, SessionCode};
+use crate::moqt::name::RequestId;
 use crate::time::Instant;
 use crate::transport::{SessionId, Side};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 /// How long after the last viewer's leave publishers are kept, at most.
@@ -99,7 +102,7 @@ impl Relay {
         if now >= deadline {
             return self.end_drain(now);
         }
-        let edge_left = !self.downstreams.keys().any(|key| !self.mesh.is_link(key.0));
+        let edge_left = !has_edge(&self.downstreams, &self.mesh);
         if edge_left || now >= mesh_at {
             for id in self.mesh.link_ids() {
                 let dialled_us = self
@@ -114,9 +117,8 @@ impl Relay {
         if !self.downstreams.is_empty() {
             return;
         }
-        let publishes = |key: &RequestKey| !self.mesh.is_link(key.0);
         let has_publishers =
-            self.announced.keys().any(publishes) || self.upstreams.keys().any(publishes);
+            has_edge(&self.announced, &self.mesh) || has_edge(&self.upstreams, &self.mesh);
         let until = now + PUBLISHERS_STAY;
         let Some(drain) = &mut self.drain else { return };
         let until = *drain.publishers_until.get_or_insert(until);
@@ -152,4 +154,17 @@ impl Relay {
         self.events.push_back(Event::Drained { late: late.len() });
         self.process(now);
     }
+}
+
+/// Whether any request is of a session that is not another relay's. Steps from session to session:
+/// relays have many requests and are few.
+fn has_edge<V>(requests: &BTreeMap<RequestKey, V>, mesh: &Mesh) -> bool {
+    let mut from = Bound::Unbounded;
+    while let Some((key, _)) = requests.range((from, Bound::Unbounded)).next() {
+        if !mesh.is_link(key.0) {
+            return true;
+        }
+        from = Bound::Excluded((key.0, RequestId(u64::MAX)));
+    }
+    false
 }

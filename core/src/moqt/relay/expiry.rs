@@ -5,6 +5,11 @@ use crate::moqt::error::{PublishDoneCode, SessionCode};
 use crate::resolve::{Refusal, RefusalCode};
 use crate::time::{Instant, UnixTime};
 use crate::transport::SessionId;
+use std::time::Duration;
+
+/// How far the wall clock may be from where it was to be before all deadlines are armed anew: a
+/// token ends by at most so much too late.
+const CLOCK_SLACK: Duration = Duration::from_millis(50);
 
 impl Relay {
     /// Ends a session when its permission ends; the earliest end counts.
@@ -36,8 +41,23 @@ impl Relay {
         }
     }
 
-    /// The wall clock was told again: it may have been set.
-    pub(super) fn rearm_expiries(&mut self, now: Instant) {
+    /// The wall clock was told again: when it was set, and does not just go on, deadlines move.
+    pub(super) fn keep_expiries(&mut self, now: Instant, unix: UnixTime) {
+        let expected = self
+            .armed_by
+            .map(|(at, unix)| unix + now.saturating_since(at));
+        let is_steady = expected.is_some_and(|expected| {
+            let ahead = unix.saturating_since(expected);
+            let behind = expected.saturating_since(unix);
+            ahead.max(behind) <= CLOCK_SLACK
+        });
+        if !is_steady {
+            self.armed_by = Some((now, unix));
+            self.rearm_expiries(now);
+        }
+    }
+
+    fn rearm_expiries(&mut self, now: Instant) {
         let is_expiry = |timer: &Timer| {
             matches!(
                 timer,
@@ -88,11 +108,15 @@ impl Relay {
                 if self.is_past(now, expires) {
                     let reason = "auth_failed: the token has expired";
                     self.deny_session(session, SessionCode::EXPIRED_AUTH_TOKEN, reason);
+                } else {
+                    self.arm_expiry(now, expires, timer);
                 }
             }
             Timer::SubscriptionExpiry(key) => {
                 let expires = self.subscription_expiry.get(&key).copied();
-                if self.is_past(now, expires) && !self.expire_fetch(now, key) {
+                if !self.is_past(now, expires) {
+                    self.arm_expiry(now, expires, timer);
+                } else if !self.expire_fetch(now, key) {
                     self.end_subscription(now, key, PublishDoneCode::EXPIRED);
                 }
             }
@@ -111,6 +135,13 @@ impl Relay {
             Timer::Mesh(timer) => self.take_mesh_timer(now, timer),
             // Every turn looks at the drain.
             Timer::Drain => {}
+        }
+    }
+
+    /// The wall clock is a little behind the one by which the timer was armed.
+    fn arm_expiry(&mut self, now: Instant, expires: Option<UnixTime>, timer: Timer) {
+        if let Some(at) = expires.and_then(|expires| self.instant_of(now, expires)) {
+            self.timers.insert((at, timer));
         }
     }
 

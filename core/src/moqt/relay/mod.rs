@@ -306,6 +306,8 @@ pub struct Relay {
     /// Who waits to be told by a publisher how a track stands.
     questions: Questions,
     peers: BTreeMap<SessionId, Peer>,
+    /// Who publishes an input, by its id.
+    inputs: BTreeMap<String, BTreeSet<SessionId>>,
 
     entries: BTreeMap<TrackId, Entry>,
     names: BTreeMap<FullTrackName, TrackId>,
@@ -338,6 +340,8 @@ pub struct Relay {
     timers: BTreeSet<(Instant, Timer)>,
     /// One moment on both clocks.
     clock: Option<(Instant, UnixTime)>,
+    /// The one by which the deadlines of tokens were armed.
+    armed_by: Option<(Instant, UnixTime)>,
     metrics: Metrics,
     events: VecDeque<Event>,
 }
@@ -354,6 +358,7 @@ impl Relay {
             offers: Offers::default(),
             questions: Questions::default(),
             peers: BTreeMap::new(),
+            inputs: BTreeMap::new(),
             entries: BTreeMap::new(),
             names: BTreeMap::new(),
             next_track: 0,
@@ -374,6 +379,7 @@ impl Relay {
             next_op: 0,
             timers: BTreeSet::new(),
             clock: None,
+            armed_by: None,
             metrics: Metrics::default(),
             events: VecDeque::new(),
         }
@@ -382,7 +388,7 @@ impl Relay {
     /// Tells the wall clock. To be called at start and now and then; without it no token holds.
     pub fn set_clock(&mut self, now: Instant, unix: UnixTime) {
         self.clock = Some((now, unix));
-        self.rearm_expiries(now);
+        self.keep_expiries(now, unix);
     }
 
     /// The control plane's answer to [`Event::Resolve`].
@@ -408,22 +414,19 @@ impl Relay {
 
     /// The inputs that are being published now, by their id.
     pub fn live_inputs(&self) -> BTreeSet<String> {
-        let publishing: BTreeSet<SessionId> = self
-            .announced
-            .keys()
-            .chain(self.upstreams.keys())
-            .map(|(session, _)| *session)
-            .collect();
-        publishing
-            .into_iter()
-            .filter_map(|session| match &self.peers.get(&session)?.grant {
-                Grant::Publish { input, .. } => Some(input.clone()),
-                Grant::Resolving { .. } | Grant::Tokens { .. } | Grant::Open => None,
-            })
+        let publishes = |session: &SessionId| {
+            let of_session = (*session, RequestId(0))..=(*session, RequestId(u64::MAX));
+            self.announced.range(of_session.clone()).next().is_some()
+                || self.upstreams.range(of_session).next().is_some()
+        };
+        let of_inputs = self.inputs.iter();
+        of_inputs
+            .filter(|(_, sessions)| sessions.iter().any(publishes))
+            .map(|(input, _)| input.clone())
             .collect()
     }
 
-    /// What the relay does and has done.
+    /// What the relay does and has done. Adds up all tracks: for a scrape, not for each turn.
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.metrics;
         for entry in self.entries.values() {

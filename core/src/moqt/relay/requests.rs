@@ -211,8 +211,9 @@ impl Relay {
 
     /// A session is over, and all of its requests with it.
     pub(super) fn session_over(&mut self, now: Instant, session: SessionId) {
-        self.peers.remove(&session);
-        self.ops.retain(|_, of| *of != session);
+        if let Some(peer) = self.peers.remove(&session) {
+            self.forget_grant(session, &peer.grant);
+        }
         let of_session = (session, RequestId(0))..=(session, RequestId(u64::MAX));
         let mut keys: Vec<RequestKey> = Vec::new();
         keys.extend(self.keyless.range(of_session.clone()).map(|(key, _)| *key));

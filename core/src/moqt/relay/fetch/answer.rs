@@ -390,12 +390,12 @@ impl Relay {
         Some(self.fetches.by_id.get(&id)?.track)
     }
 
-    /// Which sessions fetch of which tracks.
-    pub(in crate::moqt::relay) fn fetchers(&self) -> impl Iterator<Item = (SessionId, TrackId)> {
-        self.fetches
-            .by_id
-            .values()
-            .map(|fetch| (fetch.request.0, fetch.track))
+    /// Which sessions fetch of a track.
+    pub(in crate::moqt::relay) fn fetchers(&self, track: TrackId) -> Vec<SessionId> {
+        let of_track = self.fetches.tracks.get(&track);
+        let ids = of_track.into_iter().flat_map(|of| &of.fetches);
+        ids.filter_map(|id| Some(self.fetches.by_id.get(id)?.request.0))
+            .collect()
     }
 
     /// Forgets a fetch, and what was asked upstream for it alone.

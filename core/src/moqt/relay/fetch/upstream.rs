@@ -395,12 +395,10 @@ impl Relay {
                 .range(first..=last)
                 .map(|(key, _)| *key),
         );
-        let joining = self.fetches.joining.keys();
-        keys.extend(
-            joining
-                .map(|(_, fetch)| *fetch)
-                .filter(|key| key.0 == session),
-        );
+        // A joining fetch and what it joins are of one session.
+        let (first, last) = (*of_session.start(), *of_session.end());
+        let joining = self.fetches.joining.range((first, first)..=(last, last));
+        keys.extend(joining.map(|((_, fetch), _)| *fetch));
         keys
     }
 

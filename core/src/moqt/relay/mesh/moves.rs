@@ -313,7 +313,7 @@ impl Relay {
         false
     }
 
-    fn tracks_below<'a>(
+    pub(in crate::moqt::relay) fn tracks_below<'a>(
         &'a self,
         namespace: &'a TrackNamespace,
     ) -> impl Iterator<Item = TrackId> + 'a {

@@ -12,7 +12,7 @@ use super::uploads::Upload;
 use crate::catalog::{MSF_TRACK, SEED_TRACK};
 use crate::moqt::error::RequestCode;
 use crate::moqt::message::RequestError;
-use crate::moqt::name::{FullTrackName, TrackName};
+use crate::moqt::name::{FullTrackName, RequestId, TrackName};
 use crate::moqt::object::Object;
 use crate::moqt::relay::{Relay, RequestKey, TrackId};
 use crate::time::Instant;
@@ -86,10 +86,11 @@ impl Relay {
         name: &FullTrackName,
     ) -> bool {
         let of_session = |key: &RequestKey| key.0 == session;
+        let range = (session, RequestId(0))..=(session, RequestId(u64::MAX));
         let upload = self
             .uploads
-            .iter_mut()
-            .find(|(key, upload)| of_session(key) && upload.broadcast == track);
+            .range_mut(range)
+            .find(|(_, upload)| upload.broadcast == track);
         if let Some((_, upload)) = upload {
             upload.is_wanted = true;
             return true;

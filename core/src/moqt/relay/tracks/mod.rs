@@ -81,6 +81,12 @@ impl Entry {
         self.track.subscribers_len() > 0 || !self.waiting.is_empty() || !self.offered.is_empty()
     }
 
+    /// Who watches, waits, or was offered the track.
+    pub(in crate::moqt::relay) fn viewers(&self) -> impl Iterator<Item = RequestKey> {
+        let asking = self.waiting.keys().chain(self.offered.keys());
+        self.track.subscribers().chain(asking.copied())
+    }
+
     pub(in crate::moqt::relay) fn is_ending(&self) -> bool {
         self.is_ending
     }
