@@ -275,6 +275,16 @@ pub enum Output {
         /// Its bytes.
         data: Bytes,
     },
+    /// Let the peer have this many streams of a direction open at a time, instead of as many as the
+    /// host gives everybody. The host may hold it to a bound of its own.
+    Allow {
+        /// The session.
+        session: SessionId,
+        /// Which streams.
+        direction: Direction,
+        /// How many.
+        streams: u32,
+    },
     /// End the session. `Input::Closed` by [`Origin::Local`] follows.
     Close {
         /// The session.

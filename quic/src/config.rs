@@ -107,6 +107,9 @@ pub struct Limits {
     pub peer_uni_streams_max: u32,
     /// Bidirectional streams that a peer may have open; at most 1024.
     pub peer_bidi_streams_max: u32,
+    /// Streams of a direction that the application may allow one peer beyond that, with
+    /// `Output::Allow`. Each costs a slot of some tens of bytes, used or not.
+    pub allowed_streams_max: u32,
     /// Unread bytes that one stream of a peer may have in the host.
     pub stream_receive_window: u32,
     /// Unread bytes that all streams of one connection may have in the host.
@@ -154,6 +157,7 @@ impl Default for Limits {
             client_liveness: None,
             peer_uni_streams_max: 256,
             peer_bidi_streams_max: 128,
+            allowed_streams_max: 65_536,
             stream_receive_window: 1 << 20,
             receive_window: 4 << 20,
             send_window: 2 << 20,

@@ -515,6 +515,7 @@ fn session_of(output: &Output) -> SessionId {
         | Output::Reset { session, .. }
         | Output::Stop { session, .. }
         | Output::Datagram { session, .. }
+        | Output::Allow { session, .. }
         | Output::Close { session, .. } => *session,
     }
 }

@@ -5,9 +5,10 @@
 
 use crate::connection::{Connection, Context, Phase};
 use crate::http3::code::{self, Code};
+use crate::wire_id::dir;
 use bytes::Bytes;
 use mainstem_core::payload::Payload;
-use mainstem_core::transport::{Closed, Origin, Output, StreamId};
+use mainstem_core::transport::{Closed, Direction, Origin, Output, StreamId};
 use quinn_proto::VarInt;
 
 /// Bytes of a close reason on raw QUIC; quinn cuts further to what a packet holds.
@@ -34,6 +35,9 @@ impl Connection {
             Output::Reset { stream, code, .. } => self.reset(stream, code),
             Output::Stop { stream, code, .. } => self.stop(stream, code),
             Output::Datagram { data, .. } => self.datagram(data, cx),
+            Output::Allow {
+                direction, streams, ..
+            } => self.allow(direction, streams, cx),
             Output::Close { code, reason, .. } => self.close(code, &reason, cx),
         }
     }
@@ -104,6 +108,12 @@ impl Connection {
             let _ = self.quic.recv_stream(wire.to_quinn()).stop(code);
         }
         self.streams.end_receive(id);
+    }
+
+    fn allow(&mut self, direction: Direction, streams: u32, cx: &mut Context<'_>) {
+        let streams = streams.min(cx.limits.allowed_streams_max);
+        self.quic
+            .set_max_concurrent_streams(dir(direction), streams.into());
     }
 
     fn datagram(&mut self, data: Bytes, cx: &mut Context<'_>) {

@@ -17,7 +17,7 @@ use crate::mesh::{self, Upstreams};
 use crate::metrics::Figures;
 use mainstem_core::jwt::KeySet;
 use mainstem_core::moqt::Draft;
-use mainstem_core::moqt::relay::mesh::{News, UpstreamId};
+use mainstem_core::moqt::relay::mesh::{News, RelayId, UpstreamId};
 use mainstem_core::moqt::relay::{self, Event, OpId, Policy, Relay, SessionSummary};
 use mainstem_core::resolve::{
     PRESENCE_INPUTS_MAX, PRESENCE_INTERVAL_SECS, Presence, ResolveRequest, Secret,
@@ -345,7 +345,23 @@ fn tell_mesh_news(news: News) {
         News::RouteRefused { relay, reason } => {
             tracing::warn!(%relay, %reason, "an announcement was refused");
         }
+        News::AnnouncementsFull { relay, told } => {
+            let relay = name_of(relay);
+            tracing::warn!(
+                relay,
+                told,
+                "another relay is told of no more namespaces: the others cannot be watched there"
+            );
+        }
+        News::AnnouncementRefused { relay, code } => {
+            let (relay, code) = (name_of(relay), code.0);
+            tracing::warn!(relay, code, "another relay refused an announcement of ours");
+        }
     }
+}
+
+fn name_of(relay: Option<RelayId>) -> String {
+    relay.map_or_else(|| "outside the mesh".to_owned(), |relay| relay.to_string())
 }
 
 fn start_log(config: EventLogConfig, clock: Clock) -> Result<EventLog, StartError> {

@@ -303,7 +303,7 @@ impl Net {
                 self.priorities.push((session, stream, priority));
                 return;
             }
-            Output::Open { .. } => return,
+            Output::Open { .. } | Output::Allow { .. } => return,
             Output::Write { .. } => return self.take_write(node, output),
             Output::Close {
                 session,

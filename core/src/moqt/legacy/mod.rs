@@ -224,6 +224,10 @@ impl Adapter {
                 }
                 Ok(())
             }
+            Output::Allow { .. } => {
+                self.outward.push_back(output);
+                Ok(())
+            }
             Output::Close {
                 session,
                 code,

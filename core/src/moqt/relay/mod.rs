@@ -488,7 +488,7 @@ impl Relay {
             SessionEvent::Rejected { request, error } => {
                 let key = (session, request);
                 if !self.fetch_upstream_refused(now, key, &error) {
-                    self.announcement_over(key);
+                    self.announcement_refused(key, error.code);
                     self.upstream_refused(now, key, &error);
                     // Or the peer does not want a track that it was offered.
                     self.leave_track(now, key);

@@ -293,6 +293,17 @@ impl Session {
         self.limits = limits;
     }
 
+    /// Lets the peer have this many requests in flight and open, as streams of the transport. What
+    /// this session makes of them, [`Limits::requests_max`] says.
+    pub fn allow_requests(&mut self, streams: u32) {
+        let session = self.id;
+        self.transport(Output::Allow {
+            session,
+            direction: Direction::Bidirectional,
+            streams,
+        });
+    }
+
     /// Whether this end has said that it is going away.
     pub fn has_sent_goaway(&self) -> bool {
         self.goaway_sent

@@ -113,7 +113,7 @@ impl Tally {
             Output::Reset { code, .. } => add(&mut self.resets, by(Origin::Local, *code)),
             Output::Stop { code, .. } => add(&mut self.stops, by(Origin::Local, *code)),
             Output::Datagram { .. } => self.datagrams_out += 1,
-            Output::SetPriority { .. } | Output::Close { .. } => {}
+            Output::SetPriority { .. } | Output::Allow { .. } | Output::Close { .. } => {}
         }
     }
 

@@ -164,7 +164,10 @@ impl Session {
             Output::Write { head, body, .. } => {
                 self.watch.bytes_out += (head.len() + body.len()) as u64;
             }
-            Output::SetPriority { .. } | Output::Datagram { .. } | Output::Close { .. } => {}
+            Output::SetPriority { .. }
+            | Output::Datagram { .. }
+            | Output::Allow { .. }
+            | Output::Close { .. } => {}
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod chain;
 mod goaway;
+mod many;
 mod moving;
 mod trust;
 
@@ -44,6 +45,7 @@ struct World {
     next_id: u8,
     news: BTreeMap<&'static str, Vec<mesh::News>>,
     drained: BTreeMap<&'static str, usize>,
+    limits: mesh::Limits,
 }
 
 fn sessions() -> session::Config {
@@ -72,6 +74,7 @@ impl World {
             next_id: 0,
             news: BTreeMap::new(),
             drained: BTreeMap::new(),
+            limits: mesh::Limits::default(),
         }
     }
 
@@ -104,7 +107,7 @@ impl World {
                 relay_id: RelayId([self.next_id; 16]),
                 secret: secret.map(Secret::new),
                 seed: u64::from(self.next_id) * 77,
-                limits: mesh::Limits::default(),
+                limits: self.limits,
             },
             ..Config::default()
         };

@@ -28,6 +28,7 @@ mod routes;
 mod upstreams;
 
 use super::RequestKey;
+use crate::moqt::error::RequestCode;
 use crate::moqt::name::{RequestId, TrackNamespace};
 use crate::resolve::Secret;
 use crate::time::Instant;
@@ -85,8 +86,13 @@ pub struct Limits {
     pub members_max: usize,
     /// Upstreams at a time.
     pub upstreams_max: usize,
-    /// Namespaces that one session is told, and routes that one member may tell us.
+    /// Namespaces that one member is told, and routes that one member may tell us.
     pub announcements_max: usize,
+    /// Namespaces that one plain upstream is told. Each takes one of the requests that it lets us
+    /// have open, which are a hundred with some, and what is left is for subscriptions.
+    pub plain_announcements_max: usize,
+    /// Announcements to one relay that may await their answer; the others wait for theirs.
+    pub announcements_in_flight_max: usize,
     /// Pause after the first lost session; doubled each time, up to `backoff_max`.
     pub backoff_first: Duration,
     /// Longest pause between attempts to connect.
@@ -99,6 +105,8 @@ pub struct Limits {
     pub takeover_timeout: Duration,
     /// Requests of one member, of both ends together.
     pub requests_max: usize,
+    /// Requests that one member may open here, as streams of the transport.
+    pub member_requests_max: u32,
 }
 
 impl Default for Limits {
@@ -107,13 +115,16 @@ impl Default for Limits {
             hops_max: 8,
             members_max: 64,
             upstreams_max: 32,
-            announcements_max: 768,
+            announcements_max: 16_384,
+            plain_announcements_max: 64,
+            announcements_in_flight_max: 256,
             backoff_first: Duration::from_millis(200),
             backoff_max: Duration::from_secs(5),
             dial_timeout: Duration::from_secs(12),
             answer_timeout: Duration::from_secs(5),
             takeover_timeout: Duration::from_secs(2),
-            requests_max: 4096,
+            requests_max: 65_536,
+            member_requests_max: 32_768,
         }
     }
 }
@@ -147,7 +158,22 @@ pub enum News {
         /// Which, without a query.
         url: String,
     },
-    /// A member announced something that is not accepted.
+    /// Another relay is told as much as it may be told: the other namespaces wait until it is told
+    /// of some no longer. Told again only when none has waited in between.
+    AnnouncementsFull {
+        /// Which member; `None` for a plain upstream.
+        relay: Option<RelayId>,
+        /// Namespaces that it is told.
+        told: usize,
+    },
+    /// Another relay refused an announcement; of each relay the first one is told.
+    AnnouncementRefused {
+        /// Which member; `None` for a plain upstream.
+        relay: Option<RelayId>,
+        /// The code of its refusal.
+        code: RequestCode,
+    },
+    /// A member announced something that is not accepted; of each member the first one is told.
     RouteRefused {
         /// Who.
         relay: RelayId,
@@ -171,6 +197,10 @@ pub(super) struct Mesh {
     origins: BTreeMap<TrackNamespace, BTreeSet<(usize, RequestKey)>>,
     /// Which namespace an announcement of ours is about.
     announcements: BTreeMap<RequestKey, TrackNamespace>,
+    /// Announcements of ours that were refused.
+    refused: u64,
+    /// Announcements of members that were refused here.
+    routes_refused: u64,
     random: u64,
 }
 
@@ -183,7 +213,46 @@ struct Link {
     is_leaving: bool,
     /// What it was told.
     sent: BTreeMap<TrackNamespace, Sent>,
+    /// Which of these announcements it has not answered.
+    unanswered: BTreeSet<RequestId>,
+    /// What it is still to be told.
+    untold: BTreeSet<TrackNamespace>,
+    /// What it was told and is to be told otherwise.
+    changed: BTreeSet<TrackNamespace>,
+    /// It is told as much as it may be, and that was news.
+    was_full: bool,
+    /// It refused an announcement, and that was news.
+    has_refused: bool,
+    /// Its announcements that are accepted here.
     routes: usize,
+    /// One was refused here, and that was news.
+    was_refused: bool,
+}
+
+impl Link {
+    fn new(kind: Kind, upstream: Option<UpstreamId>) -> Self {
+        Self {
+            kind,
+            upstream,
+            is_leaving: false,
+            sent: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
+            untold: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            was_full: false,
+            has_refused: false,
+            routes: 0,
+            was_refused: false,
+        }
+    }
+
+    /// Who the other end is, if it is a member.
+    fn member(&self) -> Option<RelayId> {
+        match self.kind {
+            Kind::Member(relay) => Some(relay),
+            Kind::Plain => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,6 +290,8 @@ impl Mesh {
             routes: BTreeMap::new(),
             origins: BTreeMap::new(),
             announcements: BTreeMap::new(),
+            refused: 0,
+            routes_refused: 0,
         }
     }
 

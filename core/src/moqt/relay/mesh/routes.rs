@@ -47,8 +47,11 @@ impl Relay {
                 Offer::Route
             }
             Err((code, reason)) => {
-                let news = News::RouteRefused { relay, reason };
-                self.events.push_back(super::super::Event::Mesh(news));
+                self.mesh.routes_refused += 1;
+                if !std::mem::replace(&mut link.was_refused, true) {
+                    let news = News::RouteRefused { relay, reason };
+                    self.events.push_back(super::super::Event::Mesh(news));
+                }
                 Offer::Refused(code, reason)
             }
         }

@@ -18,7 +18,7 @@ use crate::moqt::message::{Goaway, Setup};
 use crate::moqt::session::{self, Ready};
 use crate::time::Instant;
 use crate::transport::{Closed, Opened, SessionId, Side};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A relay to connect to.
@@ -321,15 +321,11 @@ impl Relay {
         };
         if let Some(open) = self.sessions.session_mut(session) {
             open.set_limits(limits);
+            if let Kind::Member(_) = kind {
+                open.allow_requests(self.mesh.config.limits.member_requests_max);
+            }
         }
-        let link = Link {
-            kind,
-            upstream,
-            is_leaving: false,
-            sent: BTreeMap::new(),
-            routes: 0,
-        };
-        self.mesh.links.insert(session, link);
+        self.mesh.links.insert(session, Link::new(kind, upstream));
         self.announce_all(session);
         if kind == Kind::Plain {
             self.default_route_up(now, session);

@@ -121,6 +121,7 @@ impl Relay {
                 }
             }
             Accepted::Request(answer) => {
+                self.announcement_accepted(key);
                 self.offer_accepted(now, key, &answer.parameters);
                 self.status_answered(key, answer);
             }
