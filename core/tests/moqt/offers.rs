@@ -406,7 +406,6 @@ fn moved_prefix_offers_what_it_covers_now_and_a_bad_move_ends_the_request() {
         let mut world = World::new();
         let (publisher, viewer) = (world.peer("moqt-22"), world.peer(draft));
         let wish = world.wish(&viewer, "a", Parameters::default());
-        world.wish(&viewer, "b", Parameters::default());
         world.publish(&publisher, &name("c", "one"));
         let moved = |prefix: &str| Parameters {
             namespace_prefix: Some(TrackNamespace::from_path(prefix).unwrap()),
@@ -419,7 +418,12 @@ fn moved_prefix_offers_what_it_covers_now_and_a_bad_move_ends_the_request() {
         world.publish(&publisher, &name("a", "gone"));
         assert_eq!(offers(&viewer).len(), 1, "{draft}");
         world
-            .act(&viewer, |session| session.update(wish, moved("b/c")))
+            .act(&viewer, |session| {
+                // The first is not agreed to yet, so that its session does not object.
+                let prefix = TrackNamespace::from_path("b").unwrap();
+                session.subscribe_tracks(prefix, Parameters::default())?;
+                session.update(wish, moved("b/c"))
+            })
             .unwrap();
         let error = viewer.find(|event| match event {
             SessionEvent::Updated {

@@ -75,6 +75,7 @@ impl Session {
         };
         entry.phase = Phase::Established;
         entry.alias = Some(answer.track_alias);
+        entry.dynamic_groups = answer.properties.dynamic_groups();
         let largest = answer.parameters.largest;
         entry.window = entry.filter.map(|filter| filter.resolve(largest));
         let track = entry.track.clone();

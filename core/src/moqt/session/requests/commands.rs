@@ -17,7 +17,7 @@ use crate::moqt::message::{
     Namespace, NamespaceDone, Publish, PublishDone, PublishNamespace, PublishStateNotify,
     RequestUpdate, Subscribe, SubscribeNamespace,
 };
-use crate::moqt::name::FullTrackName;
+use crate::moqt::name::{FullTrackName, Location};
 use crate::moqt::property::Properties;
 
 /// Commands that ask.
@@ -94,13 +94,16 @@ impl Session {
         prefix: TrackNamespace,
         parameters: Parameters,
     ) -> Result<RequestId, CommandError> {
-        self.ask(Kind::SubscribeNamespace, None, |id| {
+        let asked = prefix.clone();
+        let id = self.ask(Kind::SubscribeNamespace, None, |id| {
             Message::SubscribeNamespace(SubscribeNamespace {
                 request_id: id,
                 prefix,
                 parameters,
             })
-        })
+        })?;
+        self.note_prefix(id, Some(asked));
+        Ok(id)
     }
 
     /// Changes a request of ours, or a subscription that the peer's PUBLISH established. Returns the
@@ -116,6 +119,7 @@ impl Session {
         if unanswered >= limit {
             return Err(CommandError::TooManyUpdates { limit });
         }
+        self.check_update(request, &parameters)?;
         let request_id = RequestId(self.own_ids.next());
         let asked = parameters.clone();
         let mut message = Message::RequestUpdate(RequestUpdate {
@@ -129,6 +133,7 @@ impl Session {
             entry.updates_sent.push_back((used, asked.filter));
         }
         self.expect_fill(request_id, request, &asked);
+        self.note_prefix(request, asked.namespace_prefix);
         Ok(request_id)
     }
 
@@ -285,6 +290,8 @@ impl Session {
             !matches!(kind, Kind::Subscribe | Kind::Fetch)
         })?;
         let forward = answer.parameters.forward;
+        self.check_new_group(request, &answer.parameters)?;
+        self.end_crossing_subscribe(request);
         self.send(stream, &Message::RequestOk(answer))?;
         let Some(entry) = self.requests.get_mut(&request) else {
             return Ok(());
@@ -299,17 +306,22 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the subscriber what this end changed of a subscription by itself (20 and later).
+    /// Tells the subscriber how far the track has come (20 and later). What the subscriber controls,
+    /// its forward state and its filter, is not this end's to change.
     pub fn notify_state(
         &mut self,
         request: RequestId,
-        parameters: Parameters,
+        largest: Location,
     ) -> Result<(), CommandError> {
         let entry = self.established(request)?;
         if !entry.is_publisher() {
             return Err(CommandError::WrongRequest(request));
         }
         let stream = entry.stream;
+        let parameters = Parameters {
+            largest: Some(largest),
+            ..Parameters::default()
+        };
         let notify = PublishStateNotify { parameters };
         self.send(stream, &Message::PublishStateNotify(notify))
     }

@@ -17,13 +17,16 @@ impl Session {
         prefix: TrackNamespace,
         parameters: Parameters,
     ) -> Result<RequestId, CommandError> {
-        self.ask(Kind::SubscribeTracks, None, |id| {
+        let asked = prefix.clone();
+        let id = self.ask(Kind::SubscribeTracks, None, |id| {
             Message::SubscribeTracks(SubscribeTracks {
                 request_id: id,
                 prefix,
                 parameters,
             })
-        })
+        })?;
+        self.note_prefix(id, Some(asked));
+        Ok(id)
     }
 
     /// Asks how a track stands, without subscribing. The answer ends the request.

@@ -64,6 +64,10 @@ pub struct Request {
     tokens_used: Used,
     /// Updates of ours that await their answer: the aliases of tokens in them, and a new filter.
     updates_sent: VecDeque<(Used, Option<Filter>)>,
+    /// The prefix that we asked about.
+    pub(in crate::moqt::session) prefix: Option<TrackNamespace>,
+    /// Whether the track's publisher declared that it begins groups when asked.
+    pub(in crate::moqt::session) dynamic_groups: bool,
     /// The location filter that we asked for.
     filter: Option<Filter>,
     /// What it means, once the answer told the largest location; `None` lets everything pass.
@@ -96,6 +100,8 @@ impl Request {
             default_priority: DEFAULT_PRIORITY,
             tokens_used: Used::new(),
             updates_sent: VecDeque::new(),
+            prefix: None,
+            dynamic_groups: false,
             filter: None,
             window: None,
             updates_received: 0,

@@ -91,6 +91,9 @@ impl Session {
             Message::Subscribe(subscribe) => {
                 entry.forward = subscribe.parameters.forward.unwrap_or(true);
             }
+            Message::Publish(publish) => {
+                entry.dynamic_groups = publish.properties.dynamic_groups();
+            }
             _ => {}
         }
         if let (Message::Publish(publish), None) = (&message, &refusal) {
