@@ -35,6 +35,7 @@ mod rules;
 mod sdk;
 mod session;
 mod status;
+mod subscriptions;
 mod tokens;
 mod upload;
 mod visible;

@@ -65,6 +65,8 @@ pub(crate) struct Net {
     /// Ends that take nothing from their peer for now.
     stalled: BTreeSet<End>,
     in_flight: BTreeMap<End, VecDeque<Flight>>,
+    /// How many more pieces an end takes, where that is bounded.
+    rations: BTreeMap<End, usize>,
     /// Streams that an end wants no more of: nothing of them is delivered to it.
     stopped: BTreeSet<(End, StreamId)>,
     /// Ends without another end: the test feeds them. How this side closed them, once it did.
@@ -89,6 +91,7 @@ impl Net {
             next_session: 0,
             stalled: BTreeSet::new(),
             in_flight: BTreeMap::new(),
+            rations: BTreeMap::new(),
             stopped: BTreeSet::new(),
             loose: BTreeMap::new(),
             random: seed | 1,
@@ -218,6 +221,17 @@ impl Net {
             self.stalled.insert((node, session));
         } else {
             self.stalled.remove(&(node, session));
+            self.settle();
+        }
+    }
+
+    /// Lets the other end of a session take so many pieces more, or all again.
+    pub(crate) fn ration(&mut self, node: NodeId, session: SessionId, pieces: Option<usize>) {
+        let end = self.peers[&(node, session)];
+        if let Some(pieces) = pieces {
+            self.rations.insert(end, pieces);
+        } else {
+            self.rations.remove(&end);
             self.settle();
         }
     }
@@ -416,9 +430,17 @@ impl Net {
         if self.stalled.contains(&end) {
             return false;
         }
-        let Some(flights) = self.in_flight.remove(&end) else {
+        let Some(mut flights) = self.in_flight.remove(&end) else {
             return false;
         };
+        if let Some(left) = self.rations.get_mut(&end) {
+            let taken = flights.len().min(*left);
+            *left -= taken;
+            let rest = flights.split_off(taken);
+            if !rest.is_empty() {
+                self.in_flight.insert(end, rest);
+            }
+        }
         let moved = !flights.is_empty();
         let (node, session) = end;
         for flight in flights {

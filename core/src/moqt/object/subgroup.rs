@@ -235,6 +235,11 @@ impl SubgroupReader {
         }
     }
 
+    /// Whether an object's header is read and its payload is still arriving.
+    pub fn is_mid_object(&self) -> bool {
+        self.partial.is_some()
+    }
+
     /// Whether the stream may end here: not inside its header or an object.
     pub fn finish(&self) -> Result<(), ProtocolError> {
         if self.header.is_none() || self.partial.is_some() || self.pieces.len() > 0 {

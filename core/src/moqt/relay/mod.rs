@@ -511,8 +511,11 @@ impl Relay {
             SessionEvent::Goaway(goaway) => self.take_goaway(now, session, &goaway),
             SessionEvent::Updated { request, .. } => self.upstream_updated((session, request)),
             // The relay does not ask for namespaces.
-            SessionEvent::StateNotified { .. }
-            | SessionEvent::RequestGoaway { .. }
+            SessionEvent::StateNotified {
+                request,
+                parameters,
+            } => self.upstream_notified((session, request), &parameters),
+            SessionEvent::RequestGoaway { .. }
             | SessionEvent::Namespace { .. }
             | SessionEvent::NamespaceDone { .. }
             | SessionEvent::PublishSkipped { .. } => {}
@@ -532,8 +535,10 @@ impl Relay {
                 stream,
                 header,
                 object,
+                began,
+                ..
             } => {
-                self.take_object(now, (session, request), stream, header, object);
+                self.take_object(now, began, (session, request), stream, header, object);
             }
             SessionEvent::SubgroupEnded {
                 request,

@@ -13,6 +13,7 @@ impl Relay {
     pub(super) fn take_object(
         &mut self,
         now: Instant,
+        began: Instant,
         key: RequestKey,
         stream: StreamId,
         header: SubgroupHeader,
@@ -34,7 +35,7 @@ impl Relay {
             self.check_takeover(now, id, (object.group, subgroup, object.object));
         }
         let size = object.payload.len() as u64;
-        match self.publish_object(now, id, info, object, Some((key.0, stream))) {
+        match self.publish_object(now, began, id, info, object, Some((key.0, stream))) {
             Inserted::New => {
                 self.metrics.objects_received += 1;
                 self.metrics.bytes_received += size;
@@ -44,10 +45,12 @@ impl Relay {
         }
     }
 
-    /// Puts an object into a track and keeps the retained groups of all within their budget.
+    /// Puts an object into a track and keeps the retained groups of all within their budget. Its age
+    /// counts from when it `began` to arrive.
     pub(super) fn publish_object(
         &mut self,
         now: Instant,
+        began: Instant,
         id: TrackId,
         info: SubgroupInfo,
         object: Object,
@@ -66,7 +69,9 @@ impl Relay {
             Inserted::OverLimit
         } else {
             let sessions = &mut self.sessions;
-            entry.track.publish(now, sessions, info, object, source)
+            entry
+                .track
+                .publish_begun(now, began, sessions, info, object, source)
         };
         if inserted == Inserted::OverLimit {
             // What follows in this stream would follow a hole: viewers are told by a reset.

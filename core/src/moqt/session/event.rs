@@ -10,6 +10,7 @@ use crate::moqt::message::{
 use crate::moqt::name::{Location, RequestId, TrackName, TrackNamespace};
 use crate::moqt::object::{GapKind, Object, SubgroupHeader};
 use crate::moqt::parameter::{AuthorizationToken, Parameters};
+use crate::time::Instant;
 use crate::transport::{Closed, StreamId, Target};
 
 /// What the peer said in its SETUP.
@@ -153,6 +154,8 @@ pub enum Event {
         header: SubgroupHeader,
         /// The object, its subgroup set.
         object: Object,
+        /// When its header was here; the payload may have taken longer.
+        began: Instant,
     },
     /// A subgroup stream of the peer ended.
     SubgroupEnded {

@@ -101,7 +101,7 @@ pub struct Subgroup {
     pub info: SubgroupInfo,
     /// Objects in ascending Object ID.
     pub objects: Vec<Object>,
-    /// When each of them came.
+    /// When each of them began to come.
     pub(super) received: Vec<Instant>,
     /// When it became known that all objects are here.
     pub(super) finished: Option<Instant>,

@@ -312,10 +312,23 @@ impl Track {
         key: SubscriberKey,
         parameters: &Parameters,
     ) {
-        let range = self.resolve(parameters.filter);
+        let largest = self.cache.largest();
+        self.subscribe_at(now, sessions, key, parameters, largest);
+    }
+
+    /// The same, of a subscriber that was told this largest location, which may have grown since.
+    pub fn subscribe_at(
+        &mut self,
+        now: Instant,
+        sessions: &mut Sessions,
+        key: SubscriberKey,
+        parameters: &Parameters,
+        told: Option<Location>,
+    ) {
+        let range = self.resolve(parameters.filter, told);
         let subscription =
             Subscription::new(now, range, parameters, &self.properties, &self.limits);
-        let subscription = subscription.joined_at(self.cache.largest(), parameters);
+        let subscription = subscription.joined_at(told, parameters);
         self.forwarding += usize::from(subscription.forward);
         if let Some(before) = self.subscriptions.insert(key, subscription) {
             self.forwarding -= usize::from(before.forward);
@@ -331,8 +344,10 @@ impl Track {
         key: SubscriberKey,
         parameters: &Parameters,
     ) -> Result<(), RequestError> {
-        let range = parameters.filter.map(|filter| self.resolve(Some(filter)));
-        let newest = self.cache.newest_group().unwrap_or(0);
+        let largest = self.cache.largest();
+        let range = parameters
+            .filter
+            .map(|filter| self.resolve(Some(filter), largest));
         let Some(subscription) = self.subscriptions.get_mut(&key) else {
             return Ok(());
         };
@@ -345,7 +360,7 @@ impl Track {
         }
         match parameters.forward {
             Some(true) if !subscription.forward => {
-                subscription.resume(newest);
+                subscription.resume(now, &self.cache);
                 subscription.joined.location = self.cache.largest();
                 self.forwarding += 1;
             }
@@ -378,11 +393,24 @@ impl Track {
         object: Object,
         source: Option<Source>,
     ) -> Inserted {
+        self.publish_begun(now, now, sessions, info, object, source)
+    }
+
+    /// The same, of an object that began to arrive earlier: its age counts from there.
+    pub fn publish_begun(
+        &mut self,
+        now: Instant,
+        began: Instant,
+        sessions: &mut Sessions,
+        info: SubgroupInfo,
+        object: Object,
+        source: Option<Source>,
+    ) -> Inserted {
         let Some(subgroup) = object.subgroup else {
             return Inserted::Stale;
         };
         let group = object.group;
-        let inserted = self.cache.insert(now, info, object, source);
+        let inserted = self.cache.insert(began, info, object, source);
         if inserted == Inserted::New {
             self.serve_all(now, sessions, group, subgroup);
             while (self.cache.is_over_limit() || self.is_oldest_stale(now))
@@ -526,17 +554,15 @@ impl Track {
         }
     }
 
-    fn resolve(&self, filter: Option<Filter>) -> LocationRange {
+    fn resolve(&self, filter: Option<Filter>, largest: Option<Location>) -> LocationRange {
         match filter {
             None | Some(Filter::None) => {
-                let group = self
-                    .cache
-                    .newest_group()
-                    .or(self.cache.largest().map(|l| l.group));
+                let newest = self.cache.newest_group();
+                let group = newest.or(largest.map(|largest| largest.group));
                 let start = Location::new(group.unwrap_or(0), 0);
                 LocationRange { start, end: None }
             }
-            Some(filter) => filter.resolve(self.cache.largest()),
+            Some(filter) => filter.resolve(largest),
         }
     }
 

@@ -8,7 +8,7 @@
 //! | range filters | subscriber | the object is left out |
 //!
 //! Of the publisher's and the subscriber's time-out the smaller rules; 0 is none. An object's time is
-//! when it was whole here. A subscription that none of these applies to pays one branch per object.
+//! when its header was here. A subscription that none of these applies to pays one branch per object.
 //!
 //! Source: draft-ietf-moq-transport-19, sections 5.1.3 (range filters), 7.4 (delivery timeouts),
 //! 12.3 (MAX_CACHE_DURATION).

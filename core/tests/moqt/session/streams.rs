@@ -474,3 +474,32 @@ fn what_does_not_contradict_goes_on() {
     assert_eq!(peer.cancelled(), []);
     assert_eq!(peer.objects().len(), 8);
 }
+
+#[test]
+fn the_age_of_an_object_counts_from_the_last_byte_of_its_header() {
+    covers!("MOQT19-8-1", "MOQT20-8-1");
+    for draft in Draft::CANONICAL {
+        let mut peer = Peer::client(draft);
+        peer.command(|s| s.subscribe(track("x"), Parameters::default()))
+            .unwrap();
+        peer.send(own(0), &subscribe_ok(1));
+        let bytes = subgroup(1, 0, b"payload");
+        let head = bytes.len() - b"payload".len();
+        let start = peer.now;
+        // The header but its last byte, that byte, some payload, the rest.
+        for cut in [
+            0..head - 1,
+            head - 1..head,
+            head..head + 3,
+            head + 3..bytes.len(),
+        ] {
+            peer.data(uni(1), bytes.slice(cut));
+            peer.pass(Duration::from_millis(100));
+        }
+        let began = peer.events.iter().find_map(|event| match event {
+            Event::Object { began, .. } => Some(*began),
+            _ => None,
+        });
+        assert_eq!(began, Some(start + Duration::from_millis(100)), "{draft}");
+    }
+}

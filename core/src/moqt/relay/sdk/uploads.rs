@@ -286,7 +286,7 @@ impl Relay {
                     object,
                 } => {
                     if let Some(id) = self.made_track(key, &track) {
-                        self.publish_object(now, id, info, object, None);
+                        self.publish_object(now, now, id, info, object, None);
                     }
                 }
                 Output::End { track, group, end } => {

@@ -251,9 +251,12 @@ impl Relay {
         };
         let mut shown = wish.parameters.clone();
         shown.expires_ms = wish.expires.and_then(|at| self.expires_ms(now, at));
-        shown.largest = entry.track.largest();
+        let largest = entry.track.largest();
+        shown.largest = largest;
         let shown = publish_parameters(session.draft(), &shown);
-        let (parameters, expires) = (wish.parameters.clone(), wish.expires);
+        let (mut parameters, expires) = (wish.parameters.clone(), wish.expires);
+        // Where the subscription begins, however long its answer takes.
+        parameters.largest = largest;
         let properties = offered_properties(&parameters, properties);
         let suffix = name.namespace.suffix_after(&wish.prefix.spelling);
         let Some(session) = self.sessions.session_mut(by.0) else {
@@ -297,9 +300,10 @@ impl Relay {
             return;
         };
         overlay(&mut parameters, answer);
+        let told = parameters.largest;
         entry
             .track
-            .subscribe(now, &mut self.sessions, key, &parameters);
+            .subscribe_at(now, &mut self.sessions, key, &parameters, told);
         self.refresh_forward(id);
         self.ask_new_group(id, answer.new_group_request);
         self.arm_track(id);

@@ -6,6 +6,7 @@ use super::{Entry, Upstream};
 use crate::moqt::error::{PublishDoneCode, RequestCode};
 use crate::moqt::message::RequestError;
 use crate::moqt::name::{FullTrackName, Location, RequestId, TrackName, TrackNamespace};
+use crate::moqt::parameter::Parameters;
 use crate::moqt::property::Properties;
 use crate::moqt::session::Accepted;
 use crate::time::Instant;
@@ -165,6 +166,25 @@ impl Relay {
             self.watch_upload(key, id, name.namespace);
         }
         self.serve_waiting(now, id);
+    }
+
+    /// A publisher told how far its track has come: viewers that can be told are.
+    pub(in crate::moqt::relay) fn upstream_notified(&mut self, key: RequestKey, told: &Parameters) {
+        let entry = self.upstreams.get(&key);
+        let entry = entry.and_then(|id| self.entries.get_mut(id));
+        let (Some(entry), Some(largest)) = (entry, told.largest) else {
+            return;
+        };
+        if self.uploads.contains_key(&key) || Some(largest) <= entry.track.largest() {
+            return;
+        }
+        entry.track.observe_largest(largest);
+        for viewer in entry.track.subscribers() {
+            if let Some(session) = self.sessions.session_mut(viewer.0) {
+                // Before draft 20 there is no such message.
+                let _ = session.notify_state(viewer.1, largest);
+            }
+        }
     }
 
     /// The relay makes the track of an upload from now on, unless somebody publishes it.

@@ -37,6 +37,8 @@ pub(in crate::moqt::session) struct Bound {
     subgroup: Option<u64>,
     /// The last object that came.
     last: Option<u64>,
+    /// When the header of the object was read whose payload is arriving.
+    began: Option<Instant>,
 }
 
 impl Session {
@@ -69,6 +71,7 @@ impl Session {
                     born: alias.born,
                     subgroup: known.subgroup.known(),
                     last: None,
+                    began: None,
                 });
                 incoming.alias_deadline = None;
             }
@@ -86,12 +89,15 @@ impl Session {
                     let (Some(header), Some(bound)) = (*header, bound.as_mut()) else {
                         continue;
                     };
-                    if !self.take_subgroup_object(stream, &header, bound, object) {
+                    if !self.take_subgroup_object(now, stream, &header, bound, object) {
                         return Ok(false);
                     }
                 }
                 Ok(None) => break,
             }
+        }
+        if let Some(bound) = bound.as_mut().filter(|_| reader.is_mid_object()) {
+            bound.began.get_or_insert(now);
         }
         let Some(end) = incoming.ended else {
             incoming.release(&mut self.held_bytes);
@@ -109,6 +115,7 @@ impl Session {
     /// Passes an object on. Returns whether the stream has to be kept.
     fn take_subgroup_object(
         &mut self,
+        now: Instant,
         stream: StreamId,
         header: &SubgroupHeader,
         bound: &mut Bound,
@@ -116,6 +123,7 @@ impl Session {
     ) -> bool {
         bound.subgroup = object.subgroup;
         bound.last = Some(object.object);
+        let began = bound.began.take().unwrap_or(now);
         let Some(alias) = self.alias_of(bound) else {
             // Every subscription to the track was given up.
             self.stop(stream, StreamCode::CANCELLED);
@@ -132,6 +140,7 @@ impl Session {
             stream,
             header: *header,
             object: object.clone(),
+            began,
         });
         true
     }

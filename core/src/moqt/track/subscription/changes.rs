@@ -3,7 +3,7 @@
 //! | change | open streams |
 //! |---|---|
 //! | priority | get their new place in line |
-//! | FORWARD 0, a narrower range | are reset; FORWARD 1 goes on from the newest group |
+//! | FORWARD 0, a narrower range | are reset; FORWARD 1 goes on with what comes next |
 //! | a subgroup time-out | the late ones are reset, DELIVERY_TIMEOUT |
 //!
 //! Source: draft-ietf-moq-transport-18 and 19, sections 5.1, 7.4, 10.4.3 (closing subgroup
@@ -13,7 +13,7 @@ use super::super::cache::{Cache, Subgroup};
 use super::super::priority::subgroup_priority;
 use super::super::rules::{Defaults, Rules, Timeouts, Verdict};
 use super::super::{Limits, SubscriberKey};
-use super::{Filters, Subscription};
+use super::{Cursor, Filters, Subscription};
 use crate::moqt::error::StreamCode;
 use crate::moqt::filter::sets::{self, FilterError, FilterSets};
 use crate::moqt::filter::{LocationRange, RangeFilter};
@@ -132,10 +132,16 @@ impl Subscription {
         }
     }
 
-    /// Sends objects again, from the newest group on.
-    pub(in crate::moqt::track) fn resume(&mut self, from_group: u64) {
+    /// Sends objects again: those that come from now on. What came in between did not pass, and can
+    /// be had by a fetch or a fill that ends where the subscription goes on.
+    pub(in crate::moqt::track) fn resume(&mut self, now: Instant, cache: &Cache) {
         self.forward = true;
-        self.range.start = self.range.start.max(Location::new(from_group, 0));
+        for (group, kept) in cache.groups_from(self.range.start.group) {
+            for (subgroup, kept) in &kept.subgroups {
+                let cursor = self.cursors.entry((group, *subgroup));
+                cursor.or_insert_with(|| Cursor::new(now)).next = kept.objects.len();
+            }
+        }
     }
 
     /// Whether an object in a datagram passes.
