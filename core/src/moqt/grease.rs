@@ -1,9 +1,19 @@
 //! Grease: values that mean nothing, sent so that peers keep ignoring what they do not know.
 //!
 //! Reserved values are `0x7f * N + 0x9D`, in the registries of Setup Options, properties, error codes
-//! and token types. We send Setup Options, drawn from a seed; what a peer sends of them needs no care
-//! of its own, because it is not told apart from any other unknown value. Stream and datagram types
-//! are not among the registries: an unknown one must close the session.
+//! and token types. What a peer sends of them needs no care of its own, because it is not told apart
+//! from any other unknown value.
+//!
+//! | registry | sent by us |
+//! |---|---|
+//! | Setup Options | one or two, drawn from a seed, in each SETUP |
+//! | track properties | no: a relay forwards them to every viewer, and moq-transport 0.17 refuses a PUBLISH with one that it does not know |
+//! | object properties | no: bytes on each object |
+//! | error codes | no: a code that means nothing counts as INTERNAL_ERROR, and hides what happened |
+//! | token types | no: a token that nobody can read is no token |
+//!
+//! Message parameters, stream and datagram types are not among the registries: an unknown one must
+//! close the session.
 //!
 //! Source: draft-ietf-moq-transport-18, Section 14.
 

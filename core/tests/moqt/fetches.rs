@@ -2,7 +2,7 @@
 //! where the drafts say so.
 
 use crate::arbitrary::{bytes, integer};
-use crate::objects::properties;
+use crate::streams::properties;
 use crate::wire::cut;
 use bytes::{Bytes, BytesMut};
 use mainstem_core::moqt::Draft;

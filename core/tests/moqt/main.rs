@@ -35,6 +35,7 @@ mod rules;
 mod sdk;
 mod session;
 mod status;
+mod streams;
 mod subscriptions;
 mod tokens;
 mod upload;

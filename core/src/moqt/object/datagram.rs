@@ -98,11 +98,13 @@ pub fn decode_datagram(data: &Bytes, limits: &Limits) -> Result<DatagramEvent, D
     })
 }
 
-/// Writes an object as a datagram, its payload included.
+/// Writes an object as a datagram, its payload included. An empty one says its status, be it Normal
+/// (18, Section 11.2.1.1: "Zero-length objects explicitly encode the Normal status").
 pub fn encode_datagram(track_alias: TrackAlias, object: &Object, out: &mut BytesMut) {
     let flag = |bit: u64, set: bool| if set { bit } else { 0 };
-    let has_status = object.status != ObjectStatus::Normal;
-    let has_properties = !object.properties.is_empty() && !has_status;
+    let is_normal = object.status == ObjectStatus::Normal;
+    let has_status = !is_normal || object.payload.is_empty();
+    let has_properties = is_normal && !object.properties.is_empty();
     let code = flag(PROPERTIES, has_properties)
         | flag(ZERO_OBJECT_ID, object.object == 0)
         | flag(DEFAULT_PRIORITY, object.priority.is_none())

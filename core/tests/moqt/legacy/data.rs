@@ -2,7 +2,7 @@
 
 use super::{Peer, own_uni, publish, subscribe, uni};
 use crate::arbitrary::cases;
-use crate::objects::{Stream, stream};
+use crate::streams::{Stream, stream};
 use bytes::Bytes;
 use mainstem_core::moqt::error::{SessionCode, StreamCode};
 use mainstem_core::moqt::legacy::Control;

@@ -1,7 +1,7 @@
 //! Control messages of draft 16 against moqtap-codec.
 
 use super::convert::fields;
-use crate::arbitrary::{cases, message, only};
+use crate::arbitrary::{compared, message, only};
 use bytes::BytesMut;
 use mainstem_core::moqt::Draft;
 use mainstem_core::moqt::error::{PublishDoneCode, RequestCode};
@@ -464,7 +464,7 @@ fn message_of_18() -> impl Strategy<Value = Message> {
 }
 
 proptest! {
-    #![proptest_config(cases(600))]
+    #![proptest_config(compared(600))]
 
     #[test]
     fn messages_of_16_mean_the_same_to_both(
