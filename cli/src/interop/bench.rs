@@ -32,6 +32,17 @@ impl Bench {
         Ok(party)
     }
 
+    /// Opens a session without the URL's query, where a token may be.
+    pub(crate) fn connect_bare(&mut self, role: &str) -> Result<Party, Fault> {
+        let mut config = self.config.clone();
+        config
+            .url
+            .truncate(config.url.find('?').unwrap_or(config.url.len()));
+        let party = Party::connect(role, config, self.is_verbose)?;
+        self.sessions.push((role.to_owned(), party.draft()));
+        Ok(party)
+    }
+
     /// Opens a publisher's session that announces `namespace`.
     pub(crate) fn announce(
         &mut self,

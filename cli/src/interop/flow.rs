@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// How long all objects of a case may take.
 pub(crate) const DELIVERY: Duration = Duration::from_secs(5);
 
+/// A relay that has said nothing for so long has said what it wants.
+const SETTLED: Duration = Duration::from_millis(150);
+
 /// Every place.
 pub(crate) const ALL: LocationRange = LocationRange {
     start: Location::ZERO,
@@ -84,11 +87,17 @@ impl Playing {
         })
     }
 
-    /// Waits until the relay wants objects.
+    /// Waits until the relay wants objects, and has nothing more to say about it: it may have sent
+    /// Forward State 0 before a subscriber came, and 1 after.
     pub(crate) fn until_forward(&mut self, party: &mut Party) -> Result<(), Fault> {
         let deadline = Instant::now() + super::party::ANSWER;
-        while !self.forward && Instant::now() < deadline {
-            self.follow(party, Duration::from_millis(20))?;
+        loop {
+            let before = self.updates;
+            self.follow(party, SETTLED)?;
+            let is_settled = self.forward && self.updates == before;
+            if is_settled || Instant::now() >= deadline {
+                break;
+            }
         }
         check(self.forward, || {
             "publisher: the relay has a subscriber and left the Forward State at 0".to_owned()
@@ -114,6 +123,23 @@ impl Playing {
                 self.send(party, step)?;
             }
             std::thread::sleep(pace);
+        }
+        Ok(())
+    }
+
+    /// Plays the steps of a part of the track, and leaves a subgroup open that goes on after it.
+    pub(crate) fn play_part(
+        &mut self,
+        party: &mut Party,
+        track: &TestTrack,
+        part: LocationRange,
+    ) -> Result<(), Fault> {
+        for step in Plan::new(track.clone(), ALL) {
+            let at = Location::new(step.object.group, step.object.object);
+            if part.contains(at) {
+                self.follow(party, Duration::ZERO)?;
+                self.send(party, step)?;
+            }
         }
         Ok(())
     }

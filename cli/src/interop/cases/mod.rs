@@ -10,6 +10,7 @@
 //! what arrived, not only at whether something failed. Other clients' names for the same case are
 //! aliases. Sources: the moq-interop-runner's case documents; draft-ietf-moq-transport-18.
 
+mod auth;
 mod data;
 mod history;
 mod more;
@@ -251,13 +252,8 @@ pub(crate) const CASES: &[Case] = &[
         more::multiple_publishers,
     ),
     case(Set::More, "publisher-lost", &[], 0, more::publisher_lost),
-    case(
-        Set::More,
-        "unknown-token-alias",
-        &[],
-        18,
-        more::unknown_token_alias,
-    ),
+    case(Set::More, "token-missing", &[], 0, auth::token_missing),
+    case(Set::More, "token-refused", &[], 0, auth::token_refused),
 ];
 
 #[cfg(test)]

@@ -3,18 +3,16 @@
 use super::super::bench::{Bench, announce, asked_for, name, subscribe, track};
 use super::super::fault::{Fault, check};
 use super::super::flow::{ALL, Playing, collect};
-use super::super::party::{ANSWER, Party, QUIET, describe, run_id, said};
+use super::super::party::{ANSWER, Party, QUIET, run_id, said};
 use super::data::{Through, accept, name_of};
 use super::publish::test_track;
-use mainstem_core::moqt::error::SessionCode;
 use mainstem_core::moqt::filter::{Filter, LocationRange};
 use mainstem_core::moqt::message::Message;
 use mainstem_core::moqt::moqtest::Plan;
 use mainstem_core::moqt::name::Location;
-use mainstem_core::moqt::parameter::{AuthorizationToken, Parameters};
+use mainstem_core::moqt::parameter::Parameters;
 use mainstem_core::moqt::session::{Accepted, Event};
 use mainstem_core::moqt::{RequestId, TrackNamespace};
-use mainstem_core::transport::{Closed, Origin};
 use std::time::Duration;
 
 /// Three groups of three objects.
@@ -275,36 +273,6 @@ pub(super) fn publisher_lost(bench: &mut Bench) -> Result<String, Fault> {
     playing.play_range(&mut next, &content, groups(1, 1))?;
     collect(subscriber, request, &content, groups(1, 1), Some(QUIET))?.clean()?;
     Ok("held, and continued by the next publisher".to_owned())
-}
-
-/// A token alias that was never registered: refused, or the session ended for that reason.
-pub(super) fn unknown_token_alias(bench: &mut Bench) -> Result<String, Fault> {
-    let prefix = prefix("unknown-token-alias")?;
-    let content = test_track(NINE)?;
-    let mut subscriber = bench.connect("subscriber")?;
-    let parameters = Parameters {
-        authorization_tokens: vec![AuthorizationToken::UseAlias { alias: 77 }],
-        ..Parameters::default()
-    };
-    let request = subscribe(&subscriber, &name_of(&prefix, &content)?, parameters)?;
-    let outcome = subscriber.wait("a refusal", ANSWER, |event| match event {
-        Event::Accepted { request: of, .. } if *of == request => Some(Err("SUBSCRIBE_OK".into())),
-        Event::Rejected { request: of, error } if *of == request => Some(Ok(said(error))),
-        Event::Closed(closed) => Some(match closed {
-            Closed::Application {
-                by: Origin::Peer,
-                code,
-                ..
-            } if *code == SessionCode::UNKNOWN_AUTH_TOKEN_ALIAS.0 => Ok(describe(closed)),
-            other => Err(describe(other)),
-        }),
-        _ => None,
-    })?;
-    outcome.map_err(|came| {
-        Fault::failed("subscriber: an unknown token alias was not refused as such")
-            .expected("REQUEST_ERROR, or a close with UNKNOWN_AUTH_TOKEN_ALIAS")
-            .received(came)
-    })
 }
 
 fn largest_of(accepted: &Accepted) -> Option<Location> {
