@@ -182,6 +182,8 @@ pub struct Session {
     next_uni: u64,
     next_bidi: u64,
 
+    /// Its entry in the deadlines of all sessions.
+    armed: Option<Instant>,
     watch: watch::Watch,
     /// What stands between this session and a peer of draft 16.
     legacy: Option<Box<legacy::Legacy>>,
@@ -248,6 +250,7 @@ impl Session {
             outgoing_of: BTreeSet::new(),
             next_uni: 1,
             next_bidi: 0,
+            armed: None,
             watch: watch::Watch::default(),
             legacy: (draft == Draft::D16)
                 .then(|| legacy::Legacy::new(now, Adapter::new(id, opened.side, limits))),

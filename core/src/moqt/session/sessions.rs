@@ -47,7 +47,6 @@ pub struct Sessions {
     /// Sessions whose queues may hold something.
     touched: BTreeSet<SessionId>,
     deadlines: BTreeSet<(Instant, SessionId)>,
-    deadline_of: BTreeMap<SessionId, Instant>,
     outputs: VecDeque<Output>,
     events: VecDeque<(SessionId, Event)>,
     now: Instant,
@@ -67,7 +66,6 @@ impl Sessions {
             prepared: BTreeMap::new(),
             touched: BTreeSet::new(),
             deadlines: BTreeSet::new(),
-            deadline_of: BTreeMap::new(),
             outputs: VecDeque::new(),
             events: VecDeque::new(),
             now: Instant::ZERO,
@@ -227,8 +225,8 @@ impl Sessions {
                 break;
             }
             self.deadlines.pop_first();
-            self.deadline_of.remove(&id);
             if let Some(session) = self.session_mut(id) {
+                session.armed = None;
                 session.handle_timeout(now);
             }
             self.drain();
@@ -284,26 +282,18 @@ impl Sessions {
                 self.records.extend(records.map(|record| (id, record)));
             }
             let deadline = session.next_timeout().filter(|_| !is_over);
+            let before = std::mem::replace(&mut session.armed, deadline);
+            if before != deadline {
+                if let Some(before) = before {
+                    self.deadlines.remove(&(before, id));
+                }
+                if let Some(deadline) = deadline {
+                    self.deadlines.insert((deadline, id));
+                }
+            }
             if is_over {
                 self.by_id.remove(&id);
             }
-            self.set_deadline(id, deadline);
-        }
-    }
-
-    fn set_deadline(&mut self, id: SessionId, deadline: Option<Instant>) {
-        let before = match deadline {
-            Some(deadline) => self.deadline_of.insert(id, deadline),
-            None => self.deadline_of.remove(&id),
-        };
-        if before == deadline {
-            return;
-        }
-        if let Some(before) = before {
-            self.deadlines.remove(&(before, id));
-        }
-        if let Some(deadline) = deadline {
-            self.deadlines.insert((deadline, id));
         }
     }
 }
