@@ -311,6 +311,8 @@ pub struct Relay {
 
     entries: BTreeMap<TrackId, Entry>,
     names: BTreeMap<FullTrackName, TrackId>,
+    /// Those of them that somebody watches or waits for: what a new publisher may be asked for.
+    viewed: BTreeMap<FullTrackName, TrackId>,
     next_track: u64,
     /// Which track a request of ours to a publisher, or its PUBLISH, feeds.
     upstreams: BTreeMap<RequestKey, TrackId>,
@@ -361,6 +363,7 @@ impl Relay {
             inputs: BTreeMap::new(),
             entries: BTreeMap::new(),
             names: BTreeMap::new(),
+            viewed: BTreeMap::new(),
             next_track: 0,
             upstreams: BTreeMap::new(),
             downstreams: BTreeMap::new(),

@@ -254,6 +254,7 @@ impl Relay {
             return;
         };
         self.names.remove(&entry.name);
+        self.viewed.remove(&entry.name);
         self.ages.forget_track(id);
         self.fetches.ages.forget_track(id);
         self.cache_bytes = self.cache_bytes.saturating_sub(entry.track.cache().bytes());

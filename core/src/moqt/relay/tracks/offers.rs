@@ -268,6 +268,7 @@ impl Relay {
                 if let Some(entry) = self.entries.get_mut(&id) {
                     entry.offered.insert(key, parameters);
                     entry.idle_until = None;
+                    self.viewed.insert(entry.name.clone(), id);
                 }
                 self.downstreams.insert(key, id);
                 if let Some(expires) = expires {

@@ -79,7 +79,7 @@ impl Relay {
             name: TrackName::default(),
         };
         let wanted: Vec<(FullTrackName, TrackId)> = self
-            .names
+            .viewed
             .range(from..)
             .take_while(|(name, _)| name.namespace.has_prefix(namespace))
             .filter(|(_, id)| {

@@ -72,6 +72,7 @@ impl Relay {
             return;
         }
         entry.idle_until = None;
+        self.viewed.insert(name, id);
         if entry.is_fed() || entry.orphaned_until.is_some() {
             self.serve_viewer(now, id, key, &parameters);
             return;
@@ -164,6 +165,7 @@ impl Relay {
         entry.waiting.remove(&key);
         entry.offered.remove(&key);
         if !entry.has_viewers() {
+            self.viewed.remove(&entry.name);
             entry.idle_until = Some(now + self.config.subscriber_linger);
         }
         self.arm_track(id);
@@ -224,6 +226,9 @@ impl Relay {
         let ended = entry.track.take_ended();
         if ended.is_empty() {
             return;
+        }
+        if !entry.has_viewers() {
+            self.viewed.remove(&entry.name);
         }
         for key in ended {
             self.downstreams.remove(&key);
