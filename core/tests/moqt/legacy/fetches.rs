@@ -75,6 +75,24 @@ fn fetch(order: GroupOrder) -> Fetch {
     }
 }
 
+#[test]
+fn a_fetch_may_end_within_a_group() {
+    let filter = Filter::AbsoluteRange {
+        start: Location::new(0, 3),
+        end_group: 2,
+        end_object: Some(1),
+    };
+    let mut peer = Peer::client();
+    let mut wanted = fetch(GroupOrder::Ascending);
+    wanted.parameters.filter = Some(filter);
+    peer.command(|s| s.fetch(wanted)).unwrap();
+    let said = peer.heard();
+    let [Control::Request(Message::Fetch(asked))] = &said[..] else {
+        panic!("{said:?}");
+    };
+    assert_eq!(asked.parameters.filter, Some(filter));
+}
+
 fn fetch_ok() -> FetchOk {
     FetchOk {
         end_of_track: false,

@@ -361,8 +361,10 @@ fn put_request(message: &Message, out: &mut BytesMut) -> Result<u64, EncodeError
         }
         Message::Fetch(m) => {
             put(m.request_id.0, out)?;
-            put_fetch_target(&m.target, m.parameters.filter, out)?;
-            scope::encode(&m.parameters, scope::FETCH, out)?;
+            // The range stands in the target; as a filter it need not be expressible.
+            let mut parameters = m.parameters.clone();
+            put_fetch_target(&m.target, parameters.filter.take(), out)?;
+            scope::encode(&parameters, scope::FETCH, out)?;
             Ok(0x16)
         }
         other => Err(cannot(other.kind().name())),
