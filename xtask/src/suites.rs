@@ -154,7 +154,7 @@ pub(crate) const SUITES: &[Suite] = &[
     ),
     Suite::new(
         "interop-aiomoqt",
-        "an independent MoQT client, three drafts, two carriers",
+        "an independent MoQT client and relay, four drafts, two carriers",
         &[Need::Aiomoqt],
         Work::EndToEnd("interop_aiomoqt"),
     ),

@@ -8,16 +8,17 @@
 //! | `moq-pub/moq-sub` | 18 | H.264 in, H.264 out, judged by ffprobe |
 //! | `publish/watch` | what the relay chooses | our publisher and our viewer with the relay between |
 
+use super::child::{self, Kept};
 use super::relays::{package_version, program_version};
 use super::{Point, Status, Tools, tap};
 use crate::run;
 use anyhow::{Context as _, Result};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Drafts that we speak.
-pub(crate) const OURS: &[u8] = &[22, 21, 20, 18];
+pub(crate) const OURS: &[u8] = &[22, 21, 20, 18, 16];
 /// How long one client may run.
 const CLIENT_TIMEOUT: Duration = Duration::from_mins(3);
 /// How long media is watched.
@@ -90,7 +91,7 @@ impl Client {
         let draft = draft.to_string();
         match self {
             Self::Mainstem => {
-                let mut client = Command::new(&tools.mainstem);
+                let mut client = child::command(&tools.mainstem);
                 client
                     .args(["interop", "--relay", url, "--draft", &draft])
                     .args(["--tls-disable-verify", "--json"]);
@@ -100,7 +101,7 @@ impl Client {
                 let mut points = Vec::new();
                 for case in [None, Some("fetch"), Some("join")] {
                     let client = tools.python.with_file_name("moq-interop-client");
-                    let mut client = Command::new(client);
+                    let mut client = child::command(client);
                     client
                         .args(["--relay", url, "--draft", &draft, "--tls-disable-verify"])
                         .args(case.iter().flat_map(|case| ["--test", case]));
@@ -109,7 +110,7 @@ impl Client {
                 Ok(points)
             }
             Self::Cloudflare => {
-                let mut client = Command::new(tools.peers.join("moq-test-client"));
+                let mut client = child::command(tools.peers.join("moq-test-client"));
                 client.args(["--relay", url, "--tls-disable-verify"]);
                 Ok(tap::points(&said(client, directory)?))
             }
@@ -126,9 +127,7 @@ fn said(mut client: Command, directory: &Path) -> Result<String> {
         .stdin(Stdio::null())
         .stdout(std::fs::File::create(&out)?)
         .stderr(std::fs::File::create(directory.join("client.err"))?);
-    let started = client.spawn();
-    let mut client =
-        Kept(started.with_context(|| format!("cannot start {}", client.get_program().display()))?);
+    let mut client = Kept::start(&mut client)?;
     let start = Instant::now();
     while client.0.try_wait()?.is_none() && start.elapsed() < CLIENT_TIMEOUT {
         std::thread::sleep(Duration::from_millis(50));
@@ -136,22 +135,11 @@ fn said(mut client: Command, directory: &Path) -> Result<String> {
     Ok(std::fs::read_to_string(&out).unwrap_or_default())
 }
 
-/// A child that ends with its owner.
-struct Kept(Child);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// `ffmpeg | moq-pub`, the relay, `moq-sub | ffprobe`.
 fn pub_sub(tools: &Tools, url: &str, directory: &Path) -> Result<Point> {
     let quiet =
         || -> Result<std::fs::File> { Ok(std::fs::File::create(directory.join("media.log"))?) };
-    let mut encoder = Command::new("ffmpeg");
+    let mut encoder = child::command("ffmpeg");
     encoder
         .args(["-v", "error", "-re", "-stream_loop", "-1", "-i"])
         .arg(&tools.clip)
@@ -163,24 +151,24 @@ fn pub_sub(tools: &Tools, url: &str, directory: &Path) -> Result<Point> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(quiet()?);
-    let mut encoder = Kept(encoder.spawn().context("cannot start ffmpeg")?);
+    let mut encoder = Kept::start(&mut encoder)?;
     let media = encoder.0.stdout.take().context("no media")?;
-    let mut publisher = Command::new(tools.peers.join("moq-pub"));
+    let mut publisher = child::command(tools.peers.join("moq-pub"));
     publisher
         .args(["--name", "interop/pub-sub", url, "--tls-disable-verify"])
         .stdin(media)
         .stdout(quiet()?)
         .stderr(quiet()?);
-    let _publisher = Kept(publisher.spawn().context("cannot start moq-pub")?);
+    let _publisher = Kept::start(&mut publisher)?;
     std::thread::sleep(Duration::from_secs(2));
     let clip = directory.join("watched.mp4");
-    let mut viewer = Command::new(tools.peers.join("moq-sub"));
+    let mut viewer = child::command(tools.peers.join("moq-sub"));
     viewer
         .args(["--name", "interop/pub-sub", url, "--tls-disable-verify"])
         .stdin(Stdio::null())
         .stdout(std::fs::File::create(&clip)?)
         .stderr(quiet()?);
-    let viewer = Kept(viewer.spawn().context("cannot start moq-sub")?);
+    let viewer = Kept::start(&mut viewer)?;
     std::thread::sleep(MEDIA);
     drop(viewer);
     let entries = ["-count_packets", "-show_entries", "stream=nb_read_packets"];
@@ -199,7 +187,7 @@ fn pub_sub(tools: &Tools, url: &str, directory: &Path) -> Result<Point> {
 /// `mainstem publish`, the relay, `mainstem watch`.
 fn publish_watch(tools: &Tools, url: &str, directory: &Path) -> Result<Point> {
     let url = format!("{url}interop/clip");
-    let mut publisher = Command::new(&tools.mainstem);
+    let mut publisher = child::command(&tools.mainstem);
     publisher
         .args(["publish", &url])
         .arg(&tools.clip)
@@ -207,9 +195,9 @@ fn publish_watch(tools: &Tools, url: &str, directory: &Path) -> Result<Point> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(std::fs::File::create(directory.join("media.log"))?);
-    let _publisher = Kept(publisher.spawn().context("cannot start mainstem")?);
+    let _publisher = Kept::start(&mut publisher)?;
     std::thread::sleep(Duration::from_secs(2));
-    let mut viewer = Command::new(&tools.mainstem);
+    let mut viewer = child::command(&tools.mainstem);
     viewer
         .args(["watch", &url, "--insecure", "--json", "--seconds"])
         .arg(MEDIA.as_secs().to_string());

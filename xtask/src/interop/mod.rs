@@ -5,9 +5,11 @@
 //! failure of the command when the relay is ours. The page is `docs/INTEROP.md`, beside it
 //! `docs/interop.json`.
 //!
-//! Cells that a run leaves out are kept from the page's data. Python peers come from `setup`. Compiled ones are taken from `--peers`, or installed there by
-//! `--compiled`; one that is not there is named and left out.
+//! Cells that a run leaves out are kept from the page's data. Python peers come from `setup`.
+//! Compiled ones are taken from `--peers`, or installed there by `--compiled`; one that is not there
+//! is named and left out.
 
+mod child;
 mod clients;
 mod known;
 mod page;
@@ -19,8 +21,11 @@ use crate::{house, run};
 use anyhow::{Result, bail};
 use clients::Client;
 use relays::Relay;
+use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Compiled peers, by the version that was read.
 const COMPILED: [(&str, &str, &[&str]); 5] = [
@@ -38,7 +43,7 @@ const COMPILED: [(&str, &str, &[&str]); 5] = [
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Drafts to run.
-    #[arg(long, value_delimiter = ',', default_value = "22,20,18,16")]
+    #[arg(long, value_delimiter = ',', default_value = "22,21,20,18,16")]
     drafts: Vec<u8>,
     /// Relays to run.
     #[arg(long, value_delimiter = ',', default_values_t = Relay::ALL.map(|relay| relay.name().to_owned()))]
@@ -52,6 +57,9 @@ pub(crate) struct Arguments {
     /// Compile the peers that are missing; this takes an hour and is kept.
     #[arg(long)]
     compiled: bool,
+    /// Cells to run at once; some cases look at how long something takes.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    jobs: usize,
     /// Only show the outcome, and leave the page as it is.
     #[arg(long)]
     dry: bool,
@@ -93,6 +101,9 @@ pub(crate) struct Tools {
     /// A short clip.
     clip: PathBuf,
 }
+
+/// A cell to run.
+type Wanted = (Relay, Client, u8, Carrier);
 
 /// What became of one case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,16 +165,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     versions.sort();
     versions.dedup();
-    let mut cells = Vec::new();
-    for &relay in &relays {
-        for &client in &clients {
-            for &draft in &arguments.drafts {
-                for carrier in Carrier::ALL {
-                    cells.extend(one(&tools, relay, client, draft, carrier)?);
-                }
+    let mut wanted = VecDeque::new();
+    for &client in &clients {
+        for &draft in &arguments.drafts {
+            for &relay in &relays {
+                wanted.extend(Carrier::ALL.map(|carrier| (relay, client, draft, carrier)));
             }
         }
     }
+    let mut cells = run_all(&tools, wanted, arguments.jobs.max(1))?;
+    cells.sort_by_key(Cell::key);
     if cells.is_empty() {
         bail!("nothing ran: no relay and client have a draft in common");
     }
@@ -176,6 +187,37 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         house::write(&docs.join("interop.json"), &page::json(&cells, &versions)?)?;
     }
     Ok(verdict)
+}
+
+/// Runs every cell, some at once.
+fn run_all(tools: &Tools, wanted: VecDeque<Wanted>, jobs: usize) -> Result<Vec<Cell>> {
+    let (wanted, cells) = (Mutex::new(wanted), Mutex::new(Vec::new()));
+    let next = || lock(&wanted).pop_front();
+    let work = || -> Result<()> {
+        while let Some((relay, client, draft, carrier)) = next() {
+            let cell = one(tools, relay, client, draft, carrier)?;
+            lock(&cells).extend(cell);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        let ended = workers.into_iter().map(|worker| match worker.join() {
+            Ok(outcome) => outcome,
+            Err(_) => bail!("a worker has panicked"),
+        });
+        // All of them, and then the first error.
+        ended
+            .collect::<Vec<_>>()
+            .into_iter()
+            .collect::<Result<()>>()
+    })?;
+    Ok(std::mem::take(&mut *lock(&cells)))
+}
+
+/// What a worker that panicked has left is whole: nothing is half done under a lock.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Cells of an earlier run that this one did not run, in the order of the lists.
@@ -201,7 +243,13 @@ fn one(
     if !is_possible || !relay.is_there(tools) || !client.is_there(tools) {
         return Ok(None);
     }
-    let directory = house::target_dir().join("mainstem-interop");
+    let name = format!(
+        "{}-{}-{draft}-{}",
+        relay.name(),
+        client.name().replace('/', "-"),
+        carrier.name()
+    );
+    let directory = house::target_dir().join("mainstem-interop").join(name);
     std::fs::remove_dir_all(&directory).ok();
     std::fs::create_dir_all(&directory)?;
     let running = relay.start(tools, &directory)?;
@@ -214,21 +262,29 @@ fn one(
         carrier,
         points,
     };
-    println!(
-        "{:16} {:16} {draft} {:12} {} passed, {} failed, {} skipped",
-        relay.name(),
-        client.name(),
-        carrier.name(),
+    print!("{}", shown(&cell));
+    Ok(Some(cell))
+}
+
+/// A cell for the terminal, in one piece.
+fn shown(cell: &Cell) -> String {
+    let mut text = format!(
+        "{:16} {:16} {} {:12} {} passed, {} failed, {} skipped\n",
+        cell.relay.name(),
+        cell.client.name(),
+        cell.draft,
+        cell.carrier.name(),
         cell.count(Status::Passed),
         cell.count(Status::Failed),
         cell.count(Status::Skipped)
     );
     for point in &cell.points {
         if point.status == Status::Failed {
-            println!("    {}: {}", point.case, point.detail);
+            let known = cell.known(point).map_or("?", |known| known.whose);
+            let _ = writeln!(text, "    {} ({known}): {}", point.case, point.detail);
         }
     }
-    Ok(Some(cell))
+    text
 }
 
 /// Fails when something with our relay fails and nobody has said why.

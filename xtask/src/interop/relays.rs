@@ -9,12 +9,13 @@
 //! | `moq-relay` | 22, 20, 18, 16 | crates.io |
 
 use super::Tools;
+use super::child::{self, Kept};
 use crate::run;
 use anyhow::{Context as _, Result, bail};
 use std::io::{BufRead as _, BufReader};
 use std::net::UdpSocket;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a relay may take to listen.
@@ -89,9 +90,9 @@ impl Relay {
     pub(crate) fn start(self, tools: &Tools, directory: &Path) -> Result<Running> {
         let address = free_address()?;
         let mut command = match self {
-            Self::Mainstem => Command::new(&tools.mainstem),
-            Self::Aiomoqt | Self::MoqRs => Command::new(&tools.python),
-            Self::Cloudflare | Self::MoqDev => Command::new(tools.peers.join(self.name())),
+            Self::Mainstem => child::command(&tools.mainstem),
+            Self::Aiomoqt | Self::MoqRs => child::command(&tools.python),
+            Self::Cloudflare | Self::MoqDev => child::command(tools.peers.join(self.name())),
         };
         command.current_dir(directory).env("RUST_LOG", "warn");
         match self {
@@ -132,25 +133,21 @@ impl Relay {
 
 /// A relay's process; ended when dropped.
 pub(crate) struct Running {
-    child: Child,
+    child: Kept,
     /// `host:port`.
     pub(crate) authority: String,
 }
 
 impl Running {
-    fn spawn(mut command: Command, directory: &Path) -> Result<Child> {
+    fn spawn(mut command: Command, directory: &Path) -> Result<Kept> {
         let log = std::fs::File::create(directory.join("relay.log"))?;
-        command
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot start {}", command.get_program().display()))
+        Kept::start(command.stdin(Stdio::null()).stderr(log))
     }
 
     fn ready(mut command: Command, directory: &Path) -> Result<Self> {
         command.stdout(Stdio::piped());
         let mut child = Self::spawn(command, directory)?;
-        let stdout = child.stdout.take().context("no standard output")?;
+        let stdout = child.0.stdout.take().context("no standard output")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let ready: serde_json::Value =
@@ -169,7 +166,7 @@ impl Running {
         let start = Instant::now();
         // It is up once nobody else can have its address.
         while UdpSocket::bind(&running.authority).is_ok() {
-            if let Some(status) = running.child.try_wait()? {
+            if let Some(status) = running.child.0.try_wait()? {
                 let log = std::fs::read_to_string(directory.join("relay.log")).unwrap_or_default();
                 bail!("the relay ended with {status}: {}", log.trim());
             }
@@ -181,14 +178,6 @@ impl Running {
         // Bound is not yet served.
         std::thread::sleep(Duration::from_millis(300));
         Ok(running)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
