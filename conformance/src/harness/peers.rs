@@ -77,15 +77,21 @@ pub fn aiomoqt_relay(scratch: &Scratch) -> (Running, String) {
     (relay, address)
 }
 
-/// All cases of our client against `url` with one draft: name, status, and what was said.
+/// All cases of our client, or one, against `url` with one draft: name, status, and what was said.
 ///
 /// # Panics
 ///
 /// When the client reports nothing.
-pub fn ours(scratch: &Scratch, url: &str, draft: u32) -> Vec<(String, String, String)> {
+pub fn ours(
+    scratch: &Scratch,
+    url: &str,
+    draft: u32,
+    case: Option<&str>,
+) -> Vec<(String, String, String)> {
     let mut command = Command::new(mainstem());
     command.args(["interop", "--relay", url, "--draft", &draft.to_string()]);
     command.args(["--tls-disable-verify", "--json"]);
+    command.args(case.iter().flat_map(|case| ["--test", case]));
     let finished = Running::start(scratch, "interop", &mut command).finish_within(SUITE_LIMIT);
     let points: Vec<Value> = serde_json::from_str(&finished.stdout).unwrap_or_default();
     assert!(!points.is_empty(), "no report: {}", finished.stderr);
