@@ -214,6 +214,10 @@ pub enum Input {
     },
 }
 
+/// Sending priority of what answers a stream of the peer, until [`Output::SetPriority`] changes it: the
+/// peer waits for it, and may hold back the credit that everything else needs until it has it.
+pub const ANSWER_PRIORITY: i32 = i32::MAX - 1;
+
 /// What the machine wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {

@@ -24,8 +24,8 @@ use crate::wire_id::{WireId, dir};
 use bytes::Bytes;
 use mainstem_core::payload::Payload;
 use mainstem_core::transport::{
-    Carrier, Closed, Direction, Input, Opened, Origin, SessionId, Side, StreamEvent, StreamId,
-    Target,
+    ANSWER_PRIORITY, Carrier, Closed, Direction, Input, Opened, Origin, SessionId, Side,
+    StreamEvent, StreamId, Target,
 };
 use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{ConnectionError, Event, VarInt};
@@ -385,11 +385,21 @@ impl Connection {
             match &mut self.phase {
                 Phase::Http3 { machine, .. } => machine.opened(wire),
                 _ => {
-                    self.streams.add_peer(wire, false);
+                    self.add_peer(wire, false);
                 }
             }
             self.readable.insert(wire);
         }
+    }
+
+    /// A stream of the peer is the application's. What answers it goes before all data.
+    fn add_peer(&mut self, wire: WireId, dense: bool) -> StreamId {
+        if wire.direction() == Direction::Bidirectional {
+            let mut stream = self.quic.send_stream(wire.to_quinn());
+            // One that the peer has stopped already sends nothing.
+            let _ = stream.set_priority(ANSWER_PRIORITY);
+        }
+        self.streams.add_peer(wire, dense)
     }
 
     /// All bytes of a stream of ours were acknowledged.
@@ -469,7 +479,7 @@ impl Connection {
         match effect {
             Effect::Send { stream, bytes, fin } => self.send_own(stream, bytes, fin),
             Effect::Adopt { stream, first } => {
-                let id = self.streams.add_peer(stream, true);
+                let id = self.add_peer(stream, true);
                 if !first.is_empty() {
                     self.tell(id, StreamEvent::Data(first), cx);
                 }

@@ -15,7 +15,7 @@
 use crate::send::{Flushed, SendQueue};
 use crate::wire_id::{WireId, dir};
 use bytes::Bytes;
-use mainstem_core::transport::{Direction, Origin, StreamId};
+use mainstem_core::transport::{ANSWER_PRIORITY, Direction, Origin, StreamId};
 use quinn_proto::Connection;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -81,7 +81,7 @@ impl StreamTable {
         let id = StreamId::new(Origin::Peer, direction, index);
         let stream = Stream {
             wire: Some(wire),
-            priority: 0,
+            priority: ANSWER_PRIORITY,
             send: (direction == Direction::Bidirectional).then(SendQueue::default),
             receiving: true,
         };

@@ -63,7 +63,7 @@ pub use tally::Tally;
 /// Priority of control streams: before everything else.
 pub const CONTROL_PRIORITY: i32 = i32::MAX;
 /// Priority of request streams: after the control stream, before all objects.
-pub const REQUEST_PRIORITY: i32 = i32::MAX - 1;
+pub const REQUEST_PRIORITY: i32 = crate::transport::ANSWER_PRIORITY;
 
 /// Bounds of one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
