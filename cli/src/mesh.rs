@@ -11,12 +11,14 @@ use mainstem_core::resolve::Secret;
 use mainstem_quic::{SessionUrl, TlsTrust};
 use mainstem_relay::{RelayServer, StaticList, Upstreams};
 use serde::{Deserialize, Deserializer, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Shortest mesh secret, in bytes.
 const SECRET_BYTES_MIN: usize = 16;
+/// How often the file with the secret is read.
+const SECRET_READ_INTERVAL: Duration = Duration::from_secs(2);
 /// Time that clients get to move when nothing is said.
 const DRAIN_SECONDS_DEFAULT: u64 = 10;
 
@@ -45,7 +47,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SECRET")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mesh_secret: Option<String>,
-    /// File with the mesh secret
+    /// File with the mesh secret; read again when it changes
     #[arg(long, value_name = "FILE", conflicts_with = "mesh_secret")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mesh_secret_file: Option<PathBuf>,
@@ -95,6 +97,7 @@ pub(crate) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D:
 pub(crate) struct Settings {
     upstreams: Vec<Upstream>,
     secret: Option<Secret>,
+    secret_file: Option<PathBuf>,
     trust: Trust,
     drain_to: String,
     drain_timeout: Duration,
@@ -103,23 +106,12 @@ pub(crate) struct Settings {
 impl Settings {
     /// Checks what was said.
     pub(crate) fn read(said: Arguments) -> anyhow::Result<Self> {
-        let secret = match (said.mesh_secret, said.mesh_secret_file) {
-            (Some(secret), _) => Some(secret),
-            (None, Some(file)) => Some(
-                std::fs::read_to_string(&file)
-                    .with_context(|| format!("cannot read the mesh secret in {}", file.display()))?
-                    .trim()
-                    .to_owned(),
-            ),
+        let secret_file = said.mesh_secret_file.filter(|_| said.mesh_secret.is_none());
+        let secret = match (said.mesh_secret, &secret_file) {
+            (Some(secret), _) => Some(checked(&secret)?),
+            (None, Some(file)) => Some(read_secret(file)?),
             (None, None) => None,
         };
-        if let Some(secret) = &secret {
-            let found = secret.len();
-            anyhow::ensure!(
-                found >= SECRET_BYTES_MIN,
-                "the mesh secret: expected {SECRET_BYTES_MIN} bytes at least, found {found}"
-            );
-        }
         let members = said.upstream.into_iter().map(|url| (url, true));
         let plain = said.plain_upstream.into_iter().map(|url| (url, false));
         let mut upstreams = Vec::new();
@@ -134,7 +126,8 @@ impl Settings {
         let seconds = said.drain_timeout.unwrap_or(DRAIN_SECONDS_DEFAULT);
         Ok(Self {
             upstreams,
-            secret: secret.map(Secret::new),
+            secret,
+            secret_file,
             trust: Trust {
                 cert_sha256: said.upstream_cert_sha256,
                 insecure: said.upstream_insecure,
@@ -171,6 +164,38 @@ impl Settings {
         })
     }
 
+    /// Reads the file with the mesh secret again and again, for as long as the relay runs: what
+    /// changes there holds at once, and sessions with relays that showed the old secret end.
+    pub(crate) fn follow_secret(&self, relay: &RelayServer) {
+        let (Some(file), Some(secret)) = (self.secret_file.clone(), &self.secret) else {
+            return;
+        };
+        let (mut known, control) = (secret.expose().to_owned(), relay.mesh_control());
+        tokio::spawn(async move {
+            let mut had_failed = false;
+            loop {
+                tokio::time::sleep(SECRET_READ_INTERVAL).await;
+                let path = file.clone();
+                let read = tokio::task::spawn_blocking(move || read_secret(&path)).await;
+                let Ok(read) = read else { return };
+                match read {
+                    Ok(secret) if secret.expose() != known => {
+                        secret.expose().clone_into(&mut known);
+                        control.set_secret(secret).await;
+                        tracing::info!("the mesh secret was replaced");
+                        had_failed = false;
+                    }
+                    Ok(_) => had_failed = false,
+                    Err(error) if !had_failed => {
+                        tracing::warn!(%error, "the mesh secret stays as it was");
+                        had_failed = true;
+                    }
+                    Err(_) => {}
+                }
+            }
+        });
+    }
+
     /// Sends the relay's clients on and waits until they have gone, or until a second signal.
     pub(crate) async fn drain(&self, relay: &RelayServer, ends: &mut Ends) -> anyhow::Result<()> {
         if self.drain_timeout.is_zero() {
@@ -190,6 +215,21 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+fn read_secret(file: &Path) -> anyhow::Result<Secret> {
+    let secret = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the mesh secret in {}", file.display()))?;
+    checked(secret.trim())
+}
+
+fn checked(secret: &str) -> anyhow::Result<Secret> {
+    let found = secret.len();
+    anyhow::ensure!(
+        found >= SECRET_BYTES_MIN,
+        "the mesh secret: expected {SECRET_BYTES_MIN} bytes at least, found {found}"
+    );
+    Ok(Secret::new(secret))
 }
 
 /// How a program was asked to end.

@@ -219,6 +219,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         event_log: settings.event_log.as_ref().map(EventLogConfig::new),
     })
     .map_err(anyhow::Error::from)?;
+    mesh.follow_secret(&relay);
     relay.informed().await;
     let address = reachable(relay.local_addr());
     let host = settings.public_host.as_ref();

@@ -261,6 +261,7 @@ impl Roles {
         })?;
         // Set once, a few lines after it was made.
         let _ = figures.relay.set(relay.metrics_source());
+        mesh.follow_secret(&relay);
         relay.informed().await;
 
         let relay_addr = reachable(relay.local_addr());

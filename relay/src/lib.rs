@@ -22,4 +22,6 @@ mod server;
 
 pub use event_log::EventLogConfig;
 pub use mesh::{Discovery, StaticList, Upstreams};
-pub use server::{Access, CLOCK_SKEW_DEFAULT, Config, MetricsSource, RelayServer, StartError};
+pub use server::{
+    Access, CLOCK_SKEW_DEFAULT, Config, MeshControl, MetricsSource, RelayServer, StartError,
+};

@@ -215,6 +215,13 @@ impl RelayServer {
         }
     }
 
+    /// A way to tell the relay of changes to its mesh.
+    pub fn mesh_control(&self) -> MeshControl {
+        MeshControl {
+            handle: self.shard.handle(),
+        }
+    }
+
     /// Goes away in order: newcomers are refused, everybody is sent to `uri` (empty: to this same
     /// address) and served until they have moved, for at most `timeout`. Returns how many sessions
     /// had not moved by then; `None` when the relay has ended before.
@@ -241,6 +248,22 @@ impl RelayServer {
         let (shard, reason) = (self.shard, reason.to_owned());
         // A failed join means that the shard panicked, which its thread has reported.
         let _ = tokio::task::spawn_blocking(move || shard.stop(0, &reason, patience)).await;
+    }
+}
+
+/// Tells a running relay what changed about its mesh.
+#[derive(Clone)]
+pub struct MeshControl {
+    handle: Handle<Relay>,
+}
+
+impl MeshControl {
+    /// What members show each other is this from now on; sessions that rest on another secret end.
+    pub async fn set_secret(&self, secret: Secret) {
+        command(&self.handle, move |relay, now| {
+            relay.set_mesh_secret(now, Some(secret));
+        })
+        .await;
     }
 }
 

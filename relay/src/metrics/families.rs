@@ -13,6 +13,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Family> {
     SESSIONS
         .iter()
         .chain(&TRACKS)
+        .chain(&MESH)
         .chain(&OBJECTS)
         .chain(&QUIC)
         .chain(&PROCESS)
@@ -226,6 +227,63 @@ static TRACKS: [Family; 9] = [
         "Objects that passed a bound of the cache: neither kept nor forwarded",
         &[],
         |f| one(f.relay.objects_over_limit),
+    ),
+];
+
+static MESH: [Family; 7] = [
+    family(
+        "mainstem_relay_mesh_links",
+        "gauge",
+        "Sessions with other relays, by what they are",
+        &["kind"],
+        |f| {
+            let mesh = &f.relay.mesh;
+            [("member", mesh.members), ("plain", mesh.plain)]
+                .map(|(kind, count)| labelled(vec![("kind", kind.to_owned())], count as u64))
+                .into()
+        },
+    ),
+    family(
+        "mainstem_relay_mesh_upstreams",
+        "gauge",
+        "Upstreams that there shall be, connected or not",
+        &[],
+        |f| one(f.relay.mesh.upstreams as u64),
+    ),
+    family(
+        "mainstem_relay_mesh_routes",
+        "gauge",
+        "Namespaces that members of the mesh announce here",
+        &[],
+        |f| one(f.relay.mesh.routes as u64),
+    ),
+    family(
+        "mainstem_relay_mesh_announcements",
+        "gauge",
+        "Namespaces announced to other relays, once for each",
+        &[],
+        |f| one(f.relay.mesh.announcements as u64),
+    ),
+    family(
+        "mainstem_relay_mesh_announcements_waiting",
+        "gauge",
+        "Announcements to other relays that wait for room",
+        &[],
+        |f| one(f.relay.mesh.announcements_waiting as u64),
+    ),
+    family(
+        "mainstem_relay_mesh_announcements_refused_total",
+        "counter",
+        "Announcements that other relays refused",
+        &[],
+        |f| one(f.relay.mesh.announcements_refused),
+    ),
+    family(
+        "mainstem_relay_mesh_routes_refused_total",
+        "counter",
+        "Announcements of members that were refused here",
+        &[],
+        |f| one(f.relay.mesh.routes_refused),
     ),
 ];
 

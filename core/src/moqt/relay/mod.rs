@@ -240,6 +240,8 @@ pub struct Metrics {
     pub objects_over_limit: u64,
     /// Sessions ended for want of permission.
     pub sessions_denied: u64,
+    /// The mesh.
+    pub mesh: mesh::Metrics,
 }
 
 /// What the relay knows of a session beside its MoQT state.
@@ -451,6 +453,7 @@ impl Relay {
             fetches_upstream: self.fetches.asked_upstream(),
             cache_bytes: self.cache_bytes,
             groups_evictable: self.ages.len(),
+            mesh: self.mesh.metrics(),
             ..metrics
         }
     }

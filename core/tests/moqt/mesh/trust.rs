@@ -121,6 +121,39 @@ fn the_secret_is_not_shown_to_an_upstream_that_is_no_member() {
     assert_eq!(world.news["b"], [News::PlainUp]);
 }
 
+fn replace_secret(world: &mut World, at: &str, secret: &str) {
+    let now = world.net.now;
+    let relay = std::rc::Rc::clone(&world.relays[at].1);
+    let secret = Some(mainstem_core::resolve::Secret::new(secret));
+    relay.borrow_mut().app.set_mesh_secret(now, secret);
+    world.settle();
+}
+
+#[test]
+fn a_replaced_secret_ends_the_sessions_that_rest_on_the_old_one_and_the_new_one_brings_them_back() {
+    let mut world = World::new();
+    world.relay("a", &[]);
+    world.relay("b", &["a"]);
+    let broadcast = world.publisher("a");
+    let viewer = world.watch("b");
+    world.publish(&broadcast, 1, 0..2);
+    assert_eq!(world.metrics("a").mesh.members, 1);
+    assert_eq!(world.metrics("b").mesh.routes, 1);
+    replace_secret(&mut world, "a", SECRET);
+    assert_eq!(world.metrics("a").mesh.members, 1, "it is the same");
+    replace_secret(&mut world, "a", "another secret");
+    world.advance(std::time::Duration::from_secs(3));
+    assert_eq!(world.metrics("a").mesh.members, 0, "the old one is refused");
+    assert_eq!(world.metrics("b").mesh.routes, 0);
+    assert!(world.metrics("a").sessions_denied > 0);
+    replace_secret(&mut world, "b", "another secret");
+    world.publish(&broadcast, 1, 2..4);
+    world.advance(std::time::Duration::from_secs(6));
+    assert_eq!(world.metrics("a").mesh.members, 1);
+    assert_eq!(world.metrics("b").mesh.routes, 1);
+    assert_eq!(viewer.seen(), all(1, 0..4), "its viewer has waited");
+}
+
 #[test]
 fn secrets_stand_in_no_debug_output() {
     let mut world = World::new();

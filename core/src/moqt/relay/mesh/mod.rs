@@ -129,6 +129,27 @@ impl Default for Limits {
     }
 }
 
+/// What the mesh is and does, counted since the relay began where it is not what is now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Sessions with members, of both directions.
+    pub members: usize,
+    /// Sessions with upstreams that are no members.
+    pub plain: usize,
+    /// Upstreams that there shall be.
+    pub upstreams: usize,
+    /// Announcements of members that are accepted here.
+    pub routes: usize,
+    /// Announcements to other relays that stand.
+    pub announcements: usize,
+    /// Announcements to other relays that wait for room.
+    pub announcements_waiting: usize,
+    /// Announcements of ours that were refused.
+    pub announcements_refused: u64,
+    /// Announcements of members that were refused here.
+    pub routes_refused: u64,
+}
+
 /// News of the mesh, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
@@ -316,6 +337,26 @@ impl Mesh {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         self.random % below.max(1)
+    }
+
+    /// What the mesh is and does.
+    pub(super) fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics {
+            upstreams: self.slots.len(),
+            routes: self.routes.len(),
+            announcements: self.announcements.len(),
+            announcements_refused: self.refused,
+            routes_refused: self.routes_refused,
+            ..Metrics::default()
+        };
+        for link in self.links.values() {
+            match link.kind {
+                Kind::Member(_) => metrics.members += 1,
+                Kind::Plain => metrics.plain += 1,
+            }
+            metrics.announcements_waiting += link.untold.len() + link.changed.len();
+        }
+        metrics
     }
 
     /// Sessions with other relays.

@@ -16,6 +16,7 @@ use super::{Kind, Link, MeshTimer, News, RelayId, credential, deadline};
 use crate::moqt::error::SessionCode;
 use crate::moqt::message::{Goaway, Setup};
 use crate::moqt::session::{self, Ready};
+use crate::resolve::Secret;
 use crate::time::Instant;
 use crate::transport::{Closed, Opened, SessionId, Side};
 use std::collections::BTreeSet;
@@ -102,6 +103,27 @@ impl Relay {
             };
             self.mesh.slots.insert(id, slot);
             self.dial(now, id);
+        }
+        self.process(now);
+    }
+
+    /// What members show each other is this from now on. Sessions that rest on another secret end;
+    /// upstreams are dialled anew and shown the new one.
+    pub fn set_mesh_secret(&mut self, now: Instant, secret: Option<Secret>) {
+        let shown = |secret: &Option<Secret>| secret.as_ref().map(|it| it.expose().to_owned());
+        if shown(&self.mesh.config.secret) == shown(&secret) {
+            return;
+        }
+        self.mesh.config.secret = secret;
+        let members = self.mesh.links.iter();
+        let members: Vec<SessionId> = members
+            .filter(|(_, link)| link.member().is_some())
+            .map(|(session, _)| *session)
+            .collect();
+        for session in members {
+            let reason = "auth_failed: the mesh secret was replaced";
+            self.sessions
+                .close(session, SessionCode::UNAUTHORIZED, reason);
         }
         self.process(now);
     }
