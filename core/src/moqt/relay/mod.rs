@@ -493,6 +493,7 @@ impl Relay {
             }
             SessionEvent::Rejected { request, error } => {
                 let key = (session, request);
+                self.hole_ended(now, key, false);
                 if !self.fetch_upstream_refused(now, key, &error) {
                     self.announcement_refused(key, error.code);
                     self.upstream_refused(now, key, &error);
@@ -510,6 +511,7 @@ impl Relay {
             }
             SessionEvent::Cancelled { request, code } => {
                 self.announcement_over((session, request));
+                self.hole_ended(now, (session, request), false);
                 self.end_if_malformed(now, (session, request), code);
                 self.request_over(now, (session, request));
             }
@@ -560,11 +562,18 @@ impl Relay {
             }
             SessionEvent::FetchObject {
                 request, object, ..
-            } => self.take_fetched(now, (session, request), object),
+            } => {
+                let key = (session, request);
+                if let Some(object) = self.take_hole_object(now, key, object) {
+                    self.take_fetched(now, key, object);
+                }
+            }
             SessionEvent::FetchGap {
                 request, kind, end, ..
             } => self.take_fetched_gap(now, (session, request), kind, end),
             SessionEvent::FetchEnded { request, end, .. } => {
+                let is_whole = end == session::StreamEnd::Finished;
+                self.hole_ended(now, (session, request), is_whole);
                 self.take_fetch_end(now, (session, request), end);
             }
             SessionEvent::Writable { request, stream } => {

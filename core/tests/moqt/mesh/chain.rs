@@ -182,6 +182,63 @@ fn viewers_behind_a_relay_that_dies_and_comes_back_stay_and_lose_at_most_what_wa
 }
 
 #[test]
+fn what_the_next_relay_does_not_retain_is_fetched_through_it_from_who_holds_it() {
+    let mut world = World::new();
+    world.relay("a", &[]);
+    world.relay("b", &["a"]);
+    world.relay("d", &["a"]);
+    world.relay("c", &["b"]);
+    let broadcast = world.publisher("a");
+    let _keeps_it_fed = world.watch("a");
+    let viewer = world.watch("c");
+    for group in 1..3 {
+        world.publish(&broadcast, group, 0..4);
+        world.end_group(&broadcast, group);
+    }
+    world.publish(&broadcast, 3, 0..2);
+    world.kill("b");
+    world.publish(&broadcast, 3, 2..4);
+    world.end_group(&broadcast, 3);
+    world.publish(&broadcast, 4, 0..4);
+    world.end_group(&broadcast, 4);
+    world.publish(&broadcast, 5, 0..2);
+    // D begins here, and retains nothing of what was before.
+    let other = world.watch("d");
+    assert_eq!(other.seen(), all(5, 0..2));
+    let relay = std::rc::Rc::clone(&world.relays["c"].1);
+    let upstream = mainstem_core::moqt::relay::mesh::Upstream {
+        url: "d".to_owned(),
+        is_member: true,
+    };
+    let now = world.net.now;
+    relay
+        .borrow_mut()
+        .app
+        .set_upstreams(now, &[upstream].into_iter().collect());
+    world.settle();
+    world.advance(Duration::from_secs(1));
+    world.publish(&broadcast, 5, 2..4);
+    world.end_group(&broadcast, 5);
+    world.publish(&broadcast, 6, 0..2);
+    world.advance(Duration::from_secs(8));
+    let mut seen = viewer.seen();
+    seen.sort_unstable();
+    let mut expected: Vec<(u64, u64)> = (1..6).flat_map(|group| all(group, 0..4)).collect();
+    expected.extend(all(6, 0..2));
+    assert_eq!(seen, expected, "nothing is lost and nothing comes twice");
+    assert!(
+        !viewer.has(|event| matches!(
+            event,
+            mainstem_core::moqt::subscriber::Event::SubgroupEnded {
+                end: mainstem_core::moqt::session::StreamEnd::Reset(_),
+                ..
+            }
+        )),
+        "no stream was reset"
+    );
+}
+
+#[test]
 fn viewers_of_a_relay_that_stays_away_are_let_go() {
     let mut world = chain();
     let broadcast = world.publisher("a");

@@ -15,13 +15,14 @@
 //! A route is used where no publisher is at hand: the longest prefix, then the fewest hops. A route
 //! that leads back to who asks is never taken, and an announcement whose list holds its receiver is
 //! refused, so that neither announcements nor subscriptions go round. Routes that are not in use are
-//! kept: when one dies its tracks move to another, and their viewers stay ([`moves`]).
+//! kept: when one dies its tracks move to another, and their viewers stay ([`moves`], [`holes`]).
 //!
 //! Bounds: [`Limits`]. Source: draft-ietf-moq-transport-18 sections 8 (relays), 8.4 and 8.5.3
 //! (switch-over), 10.4 (GOAWAY). The hop list is our own.
 
 mod announce;
 pub mod credential;
+mod holes;
 mod hops;
 mod moves;
 mod routes;
@@ -103,6 +104,8 @@ pub struct Limits {
     pub answer_timeout: Duration,
     /// How long subgroups that were open when a route died wait for another to go on with them.
     pub takeover_timeout: Duration,
+    /// How long the next route has to bring what it retains before what is missing is fetched.
+    pub hole_delay: Duration,
     /// Requests of one member, of both ends together.
     pub requests_max: usize,
     /// Requests that one member may open here, as streams of the transport.
@@ -123,6 +126,7 @@ impl Default for Limits {
             dial_timeout: Duration::from_secs(12),
             answer_timeout: Duration::from_secs(5),
             takeover_timeout: Duration::from_secs(2),
+            hole_delay: Duration::from_millis(250),
             requests_max: 65_536,
             member_requests_max: 32_768,
         }
@@ -222,6 +226,10 @@ pub(super) struct Mesh {
     refused: u64,
     /// Announcements of members that were refused here.
     routes_refused: u64,
+    /// Tracks that go on with another relay since a moment.
+    resumed: BTreeMap<super::TrackId, holes::Resumed>,
+    /// Our fetches of what is missing in between.
+    holes: BTreeMap<RequestKey, holes::Hole>,
     random: u64,
 }
 
@@ -297,6 +305,8 @@ pub(super) enum MeshTimer {
     Answer(RequestKey),
     /// What a dead route left open was not taken over.
     Takeover(super::TrackId),
+    /// What the next route did not bring is to be fetched.
+    Holes(super::TrackId),
 }
 
 impl Mesh {
@@ -313,6 +323,8 @@ impl Mesh {
             announcements: BTreeMap::new(),
             refused: 0,
             routes_refused: 0,
+            resumed: BTreeMap::new(),
+            holes: BTreeMap::new(),
         }
     }
 

@@ -8,7 +8,8 @@
 //! | an original publisher appears here | leaves when the publisher agrees |
 //!
 //! The new SUBSCRIBE begins at the oldest group that is not complete here, so that what the other
-//! relay retains fills it; what arrives twice is dropped by the cache. Subgroups that were open when
+//! relay retains fills it; what arrives twice is dropped by the cache, and what is missing is fetched
+//! ([`super::holes`]). Subgroups that were open when
 //! the old relay went stay open to viewers for a moment: when the new stream goes on where the old
 //! one ended, they see nothing of it; when objects are missing in between, or nothing comes, their
 //! stream is reset, as a stream with a hole must be.
@@ -140,6 +141,7 @@ impl Relay {
                 }
             }
             MeshTimer::Takeover(id) => self.take_takeover_timer(now, id),
+            MeshTimer::Holes(id) => self.take_holes_timer(now, id),
         }
     }
 }
@@ -266,6 +268,7 @@ impl Relay {
         id: TrackId,
         taken: RequestKey,
     ) {
+        self.look_for_holes(now, id, taken);
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
@@ -356,7 +359,7 @@ impl Relay {
         }
     }
 
-    fn arm_takeover(&mut self, now: Instant, id: TrackId) {
+    pub(super) fn arm_takeover(&mut self, now: Instant, id: TrackId) {
         let limits = self.mesh.config.limits;
         let at = now + limits.takeover_timeout + limits.answer_timeout;
         let timer = Timer::Mesh(MeshTimer::Takeover(id));

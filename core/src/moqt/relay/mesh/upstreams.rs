@@ -364,6 +364,9 @@ impl Relay {
         if self.mesh.is_link(session) {
             self.await_takeover(now, session);
         }
+        for key in self.mesh.holes_of(session) {
+            self.hole_ended(now, key, false);
+        }
         let dialled = self.mesh.dialled.remove(&session);
         let link = self.mesh.links.remove(&session);
         if let Some(link) = &link {

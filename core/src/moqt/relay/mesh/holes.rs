@@ -1,0 +1,194 @@
+//! Holes: what is missing between the last object of a lost route and the first of the next.
+//!
+//! The next relay serves what it retains, which may begin later than a track ended here. A moment
+//! after it agreed ([`Limits::hole_delay`](super::Limits::hole_delay)) the groups that are missing in
+//! between, and the rest of the one that was cut, are fetched from it, and through it from whoever
+//! holds them, and go to viewers as if they had come in time.
+//!
+//! | a fetch of a hole ends | groups that it was for |
+//! |---|---|
+//! | whole | are complete |
+//! | refused, cut, or with its session | stay open, and are reset when their takeover is over |
+//!
+//! Bounds: as many groups as the track retains, [`RUNS_MAX`] fetches for one switch.
+
+use super::super::{Relay, RequestKey, Timer, TrackId};
+use super::{Mesh, MeshTimer, deadline};
+use crate::moqt::error::StreamCode;
+use crate::moqt::message::{Fetch, FetchTarget};
+use crate::moqt::name::{Location, RequestId};
+use crate::moqt::object::Object;
+use crate::moqt::parameter::Parameters;
+use crate::moqt::track::cache::{Cache, End, SubgroupInfo};
+use crate::moqt::track::fetched;
+use crate::moqt::track::span::Span;
+use crate::time::Instant;
+use crate::transport::SessionId;
+
+/// Holes that are looked for after one switch.
+const RUNS_MAX: usize = 8;
+
+/// A fetch of what is missing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hole {
+    track: TrackId,
+    span: Span,
+}
+
+/// A track that goes on with another relay.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resumed {
+    /// The oldest group that was not complete.
+    from: u64,
+    by: RequestKey,
+    at: Instant,
+}
+
+impl Mesh {
+    /// The fetches of holes that rest on a session.
+    pub(super) fn holes_of(&self, session: SessionId) -> Vec<RequestKey> {
+        let of_session = (session, RequestId(0))..=(session, RequestId(u64::MAX));
+        self.holes.range(of_session).map(|(key, _)| *key).collect()
+    }
+}
+
+impl Relay {
+    /// Another relay agreed to feed a track of which something is here.
+    pub(super) fn look_for_holes(&mut self, now: Instant, id: TrackId, by: RequestKey) {
+        let entry = self.entries.get(&id);
+        let resume_at = entry.and_then(|entry| entry.track.cache().resume_at());
+        let Some(from) = resume_at.filter(|_| self.mesh.is_link(by.0)) else {
+            return;
+        };
+        let at = deadline(now, self.mesh.config.limits.hole_delay);
+        self.mesh.resumed.insert(id, Resumed { from, by, at });
+        self.timers.insert((at, Timer::Mesh(MeshTimer::Holes(id))));
+    }
+
+    pub(super) fn take_holes_timer(&mut self, now: Instant, id: TrackId) {
+        let Some(resumed) = self.mesh.resumed.get(&id).copied() else {
+            return;
+        };
+        if resumed.at > now {
+            return;
+        }
+        self.mesh.resumed.remove(&id);
+        let groups_max = self.config.track.cache.groups_max as u64;
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        if !entry.upstreams.contains_key(&resumed.by) {
+            return;
+        }
+        for span in missing(entry.track.cache(), resumed.from, groups_max) {
+            self.fetch_hole(id, resumed.by, span);
+        }
+    }
+
+    fn fetch_hole(&mut self, track: TrackId, by: RequestKey, span: Span) {
+        let Some(open) = self.sessions.session_mut(by.0) else {
+            return;
+        };
+        let Some(name) = open.request(by.1).and_then(|it| it.track().cloned()) else {
+            return;
+        };
+        let message = Fetch {
+            request_id: RequestId(0),
+            target: FetchTarget::Track(name),
+            parameters: Parameters {
+                filter: Some(fetched::filter_of(span)),
+                ..Parameters::default()
+            },
+        };
+        // A session that takes no more requests leaves the hole to the takeover's end.
+        if let Ok(request) = open.fetch(message) {
+            let hole = Hole { track, span };
+            self.mesh.holes.insert((by.0, request), hole);
+        }
+    }
+
+    /// Takes an object of a hole; gives back what is none.
+    pub(in crate::moqt::relay) fn take_hole_object(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        object: Object,
+    ) -> Option<Object> {
+        let Some(hole) = self.mesh.holes.get(&key).copied() else {
+            return Some(object);
+        };
+        let place = Location::new(object.group, object.object);
+        let subgroup = object.subgroup?;
+        if !hole.span.contains(place) {
+            return None;
+        }
+        let info = SubgroupInfo {
+            priority: object.priority,
+            has_properties: true,
+            end_of_group: false,
+            first_object: true,
+        };
+        self.check_takeover(now, hole.track, (place.group, subgroup, place.object));
+        self.publish_object(now, hole.track, info, object);
+        None
+    }
+
+    /// A fetch of a hole is over, if the request was one.
+    pub(in crate::moqt::relay) fn hole_ended(
+        &mut self,
+        now: Instant,
+        key: RequestKey,
+        is_whole: bool,
+    ) {
+        let Some(hole) = self.mesh.holes.remove(&key) else {
+            return;
+        };
+        if !is_whole {
+            self.cancel(key, StreamCode::CANCELLED);
+        }
+        let Some(entry) = self.entries.get_mut(&hole.track) else {
+            return;
+        };
+        let groups = hole.span.start.group..=hole.span.end.group;
+        for (group, subgroup) in entry.track.cache().open_subgroups() {
+            if groups.contains(&group) && !is_whole {
+                entry.takeover.entry((group, subgroup)).or_insert(false);
+            } else if groups.contains(&group) {
+                entry.takeover.remove(&(group, subgroup));
+                let (track, end) = (&mut entry.track, End::Finished);
+                track.end_subgroup(now, &mut self.sessions, group, subgroup, end);
+            }
+        }
+        self.arm_takeover(now, hole.track);
+    }
+}
+
+/// What is missing of a track from a group on, up to the newest group: the rest of groups that are
+/// not complete, and groups of which nothing is here, `groups_max` of them at most.
+fn missing(cache: &Cache, from: u64, groups_max: u64) -> Vec<Span> {
+    let Some(newest) = cache.newest_group() else {
+        return Vec::new();
+    };
+    let first = from.max(newest.saturating_sub(groups_max.saturating_sub(1)));
+    let mut runs: Vec<Span> = Vec::new();
+    let mut next = Location::new(first, 0);
+    for (id, group) in cache.groups_from(first) {
+        // Up to here nothing is missing, unless a group is not whole: then from its rest on.
+        if next.group < id {
+            let end = Location::new(id.saturating_sub(1), u64::MAX);
+            runs.extend(Span::new(next, end));
+        }
+        let is_whole = group.subgroups.values().all(|it| it.end == End::Finished);
+        let is_resumed = is_whole || id == newest;
+        next = match group.subgroups.values().next() {
+            Some(only) if !is_resumed && group.subgroups.len() == 1 => {
+                let last = only.objects.last().map_or(0, |last| last.object);
+                Location::new(id, last.saturating_add(1))
+            }
+            _ if !is_resumed => Location::new(id, 0),
+            _ => Location::new(id.saturating_add(1), 0),
+        };
+    }
+    runs.truncate(RUNS_MAX);
+    runs
+}
