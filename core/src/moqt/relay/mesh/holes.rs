@@ -129,7 +129,7 @@ impl Relay {
             first_object: true,
         };
         self.check_takeover(now, hole.track, (place.group, subgroup, place.object));
-        self.publish_object(now, hole.track, info, object);
+        self.publish_object(now, now, hole.track, info, object, None);
         None
     }
 
