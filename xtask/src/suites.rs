@@ -68,6 +68,12 @@ const HARNESS: &[&str] = &[
     "--lib",
 ];
 
+const FOREIGN_CODECS: &[&str] = &[
+    "--package=mainstem-conformance",
+    "--features=foreign-codecs",
+    "--test=moq_transport",
+];
+
 const ALL_TARGETS: &[&str] = &[
     "clippy",
     "--workspace",
@@ -97,6 +103,12 @@ pub(crate) const SUITES: &[Suite] = &[
         "20,000 mutated inputs a parser: no panic, no growth",
         &[],
         Work::Tests(ROOMS_WITH_MUTATIONS, MUTATION_COUNTS),
+    ),
+    Suite::new(
+        "codecs",
+        "moq-transport reads what we write, and the reverse",
+        &[],
+        Work::Tests(FOREIGN_CODECS, &[]),
     ),
     Suite::new(
         "media",
@@ -228,7 +240,8 @@ mod tests {
 
     #[test]
     fn every_end_to_end_file_stands_in_the_table() {
-        let plain = ["arrows", "tidy", "wasm_proof"];
+        // Those that drive no program.
+        let plain = ["arrows", "moq_transport", "tidy", "wasm_proof"];
         let files = std::fs::read_dir(house::root().join("conformance/tests")).unwrap();
         let files: BTreeSet<String> = files
             .flatten()
