@@ -128,6 +128,7 @@ async fn publish(connection: Connection) -> Result<(), Failure> {
     let config = session::Config {
         sessions_max: 2,
         implementation: Some(concat!("mainstem/", env!("CARGO_PKG_VERSION")).to_owned()),
+        grease: mainstem_net::os_seed().ok(),
         ..session::Config::default()
     };
     let origin = Origin::new(config, connection.prefix()?, Limits::default());

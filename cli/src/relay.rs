@@ -94,6 +94,7 @@ struct Settings {
     drain_timeout: Option<u64>,
     cache_mb_max: usize,
     connections_per_address_max: usize,
+    grease: bool,
     event_log: Option<PathBuf>,
 }
 
@@ -118,6 +119,7 @@ impl Default for Settings {
             drain_timeout: None,
             cache_mb_max: bounds::CACHE_MB_MAX,
             connections_per_address_max: 0,
+            grease: true,
             event_log: None,
         }
     }
@@ -209,7 +211,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         access: settings.access()?,
         relay: mainstem_core::moqt::relay::Config {
             mesh: mesh.config(random_bytes()?),
-            ..bounds::relay(settings.cache_mb_max)
+            ..bounds::relay(settings.cache_mb_max, settings.grease)
         },
         name: certificate::hex(&random_bytes::<8>()?),
         clock_skew: mainstem_relay::CLOCK_SKEW_DEFAULT,

@@ -106,6 +106,7 @@ pub(crate) struct Settings {
     drain_timeout: Option<u64>,
     cache_mb_max: usize,
     connections_per_address_max: usize,
+    grease: bool,
     event_log: Option<PathBuf>,
 }
 
@@ -131,6 +132,7 @@ impl Default for Settings {
             drain_timeout: None,
             cache_mb_max: bounds::CACHE_MB_MAX,
             connections_per_address_max: 0,
+            grease: true,
             event_log: None,
         }
     }
@@ -250,7 +252,7 @@ impl Roles {
             access,
             relay: mainstem_core::moqt::relay::Config {
                 mesh: mesh.config(random_bytes()?),
-                ..bounds::relay(settings.cache_mb_max)
+                ..bounds::relay(settings.cache_mb_max, settings.grease)
             },
             upstreams: mesh.upstreams()?,
             name: certificate::hex(&random_bytes::<8>()?),
@@ -265,7 +267,7 @@ impl Roles {
         relay.informed().await;
 
         let relay_addr = reachable(relay.local_addr());
-        let engine = Engine::start(mainstem_engine::Config::new(
+        let mut engine = mainstem_engine::Config::new(
             settings.rtmp,
             ControlConfig {
                 url: control_url,
@@ -275,8 +277,11 @@ impl Roles {
                 url: format!("moqt://{relay_addr}"),
                 trust: Trust::SameAs(certificates),
             },
-        ))
-        .await?;
+        );
+        if !settings.grease {
+            engine.broadcast.session.grease = None;
+        }
+        let engine = Engine::start(engine).await?;
 
         let _ = figures.engine.set(Arc::clone(&engine.metrics));
 

@@ -71,6 +71,8 @@ pub struct RelayConfig {
 impl Config {
     /// Defaults for everything but the addresses.
     pub fn new(rtmp: SocketAddr, control: ControlConfig, relay: RelayConfig) -> Self {
+        let mut broadcast = broadcast::Config::default();
+        broadcast.session.grease = mainstem_net::os_seed().ok();
         Self {
             rtmp: RtmpConfig {
                 listen: rtmp,
@@ -82,7 +84,7 @@ impl Config {
             control,
             relay,
             packager: packager::Config::default(),
-            broadcast: broadcast::Config::default(),
+            broadcast,
             inputs_max: 1024,
             stale_after: Duration::from_secs(5),
         }

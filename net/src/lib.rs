@@ -36,6 +36,14 @@ pub fn os_entropy() -> Result<Entropy, NoEntropy> {
     Ok(Entropy::from_seed(seed))
 }
 
+/// A seed for what only has to differ from run to run, such as the options that a session sends so that
+/// peers keep ignoring what they do not know.
+pub fn os_seed() -> Result<u64, NoEntropy> {
+    let mut seed = [0; 8];
+    SystemRandom::new().fill(&mut seed).map_err(|_| NoEntropy)?;
+    Ok(u64::from_be_bytes(seed))
+}
+
 /// A client-only host configuration with the system's entropy and `clock`'s time; set `server` to
 /// serve.
 pub fn host_config(clock: &Clock) -> Result<Config, NoEntropy> {

@@ -75,6 +75,7 @@ impl Party {
             sessions: Sessions::new(session::Config {
                 sessions_max: 1,
                 implementation: Some(concat!("mainstem/", env!("CARGO_PKG_VERSION")).to_owned()),
+                grease: mainstem_net::os_seed().ok(),
                 ..session::Config::default()
             }),
         };

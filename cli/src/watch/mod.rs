@@ -148,6 +148,7 @@ impl Viewing {
         let config = session::Config {
             sessions_max: 4,
             implementation: Some(concat!("mainstem/", env!("CARGO_PKG_VERSION")).to_owned()),
+            grease: mainstem_net::os_seed().ok(),
             ..session::Config::default()
         };
         let selection = if arguments.all {

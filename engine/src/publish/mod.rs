@@ -110,12 +110,9 @@ pub fn run(
     let clock = Clock::start();
     let first_group = clock.unix_time_at_epoch().as_millis();
     let namespace = options.namespace.clone();
-    let machine = Broadcaster::new(
-        clock.now(),
-        BroadcastConfig::default(),
-        namespace,
-        first_group,
-    );
+    let mut habits = BroadcastConfig::default();
+    habits.session.grease = mainstem_net::os_seed().ok();
+    let machine = Broadcaster::new(clock.now(), habits, namespace, first_group);
     let (sender, events) = channel();
     let config = ClientConfig {
         url: options.url.clone(),
