@@ -123,7 +123,8 @@ impl Publisher {
         self.tracks.get(name).map_or(0, Track::subscribers_len)
     }
 
-    /// Publishes an object. An unknown track is the caller's error and changes nothing.
+    /// Publishes an object. An unknown track is the caller's error and changes nothing. Whoever
+    /// publishes here is the original publisher: the first object of a subgroup is said to be it.
     pub fn publish(
         &mut self,
         now: Instant,
@@ -132,6 +133,10 @@ impl Publisher {
         object: Object,
     ) {
         if let Some(track) = self.tracks.get_mut(name) {
+            let info = SubgroupInfo {
+                first_object: true,
+                ..info
+            };
             track.publish(now, &mut self.sessions, info, object, None);
         }
         self.process(now);

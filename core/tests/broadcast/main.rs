@@ -8,6 +8,7 @@
 
 #[path = "../packager/support.rs"]
 mod encoder;
+mod first_objects;
 #[path = "../moqt/net.rs"]
 #[allow(dead_code, reason = "shared with the tests of moqt")]
 mod net;

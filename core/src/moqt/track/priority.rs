@@ -47,9 +47,11 @@ pub fn subgroup_priority(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mainstem_spec_covers::covers;
 
     #[test]
     fn priority_ranks_subscriber_then_publisher_then_group_then_subgroup() {
+        covers!("MOQT19-7.2-1");
         let ascending = |s, p, g| stream_priority(s, p, GroupOrder::Ascending, g);
         assert!(ascending(0, 255, 9) > ascending(1, 0, 0));
         assert!(ascending(7, 3, 9) > ascending(7, 4, 0));
