@@ -278,6 +278,8 @@ pub enum Output {
         session: SessionId,
         /// Its bytes.
         data: Bytes,
+        /// Past this time it is dropped instead.
+        until: Option<Instant>,
     },
     /// Let the peer have this many streams of a direction open at a time, instead of as many as the
     /// host gives everybody. The host may hold it to a bound of its own.

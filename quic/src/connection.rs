@@ -14,6 +14,7 @@
 //! Sources: RFC 9000, draft-ietf-webtrans-http3.
 
 use crate::config::Limits;
+use crate::datagrams::Datagrams;
 use crate::host::{Counters, Refusal};
 use crate::http3::code::{self, Code};
 use crate::http3::{Bounds, Effect, Http3};
@@ -116,6 +117,8 @@ pub(crate) struct Connection {
     pub(crate) streams: StreamTable,
     is_open: bool,
     intent: Option<Intent>,
+    /// Datagrams that QUIC has no room for yet.
+    pub(crate) unsent: Datagrams,
     /// Streams of HTTP/3 itself that we write.
     own: BTreeMap<WireId, SendQueue>,
     pub(crate) readable: BTreeSet<WireId>,
@@ -143,6 +146,7 @@ impl Connection {
             streams: StreamTable::default(),
             is_open: false,
             intent: None,
+            unsent: Datagrams::default(),
             own: BTreeMap::new(),
             readable: BTreeSet::new(),
             is_paused: false,
@@ -212,6 +216,7 @@ impl Connection {
         self.readable.clear();
         self.own.retain(|wire, _| Some(*wire) == last_words);
         self.streams.clear();
+        self.unsent = Datagrams::default();
     }
 
     /// Tells the application that its session is over, once.

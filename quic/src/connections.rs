@@ -255,6 +255,8 @@ impl Connections {
             let Some(Some(connection)) = self.slots.get_mut(handle) else {
                 continue;
             };
+            let dropped = connection.unsent.send(self.now, &mut connection.quic);
+            self.counters.datagrams_dropped += dropped;
             let transmit = connection.quic.poll_transmit(now, segments_max.max(1), buf);
             if let Some(transmit) = transmit {
                 // At the back of the queue: connections take turns.

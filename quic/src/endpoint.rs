@@ -170,7 +170,7 @@ fn transport(limits: &Limits, congestion: Congestion) -> TransportConfig {
     out.max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(idle))));
     out.keep_alive_interval(limits.keep_alive);
     out.datagram_receive_buffer_size(Some(limits.datagram_receive_buffer));
-    out.datagram_send_buffer_size(limits.datagram_send_buffer);
+    out.datagram_send_buffer_size(crate::datagrams::AHEAD_BYTES);
     out.initial_rtt(limits.initial_rtt);
     match congestion {
         Congestion::Cubic => out.congestion_controller_factory(Arc::new(CubicConfig::default())),

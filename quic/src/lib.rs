@@ -14,6 +14,7 @@ mod clock;
 mod config;
 mod connection;
 mod connections;
+mod datagrams;
 mod endpoint;
 mod figures;
 mod host;

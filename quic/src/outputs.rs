@@ -8,6 +8,7 @@ use crate::http3::code::{self, Code};
 use crate::wire_id::dir;
 use bytes::Bytes;
 use mainstem_core::payload::Payload;
+use mainstem_core::time::Instant;
 use mainstem_core::transport::{Closed, Direction, Origin, Output, StreamId};
 use quinn_proto::VarInt;
 
@@ -34,7 +35,7 @@ impl Connection {
             } => self.streams.set_priority(stream, priority, &mut self.quic),
             Output::Reset { stream, code, .. } => self.reset(stream, code),
             Output::Stop { stream, code, .. } => self.stop(stream, code),
-            Output::Datagram { data, .. } => self.datagram(data, cx),
+            Output::Datagram { data, until, .. } => self.datagram(data, until, cx),
             Output::Allow {
                 direction, streams, ..
             } => self.allow(direction, streams, cx),
@@ -116,17 +117,19 @@ impl Connection {
             .set_max_concurrent_streams(dir(direction), streams.into());
     }
 
-    fn datagram(&mut self, data: Bytes, cx: &mut Context<'_>) {
+    fn datagram(&mut self, data: Bytes, until: Option<Instant>, cx: &mut Context<'_>) {
         let data = match &self.phase {
             Phase::Raw => Some(data),
             Phase::Http3 { machine, .. } => machine.wrap_datagram(&data),
             Phase::Handshaking | Phase::Closing { .. } => None,
         };
-        // The oldest make room: live media wants the newest.
-        let sent = data.is_some_and(|data| self.quic.datagrams().send(data, true).is_ok());
-        if !sent {
-            cx.counters.datagrams_dropped += 1;
-        }
+        let dropped = match data {
+            Some(data) => self
+                .unsent
+                .push(data, until, cx.limits.datagram_send_buffer),
+            None => 1,
+        };
+        cx.counters.datagrams_dropped += dropped;
     }
 
     /// Ends the session by our own wish.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use world::*;
 
 const SOON: Duration = Duration::from_secs(5);
+const NOW: Duration = Duration::from_millis(5);
 
 #[test]
 fn both_ends_learn_what_was_negotiated() {
@@ -289,6 +290,7 @@ fn datagrams_arrive_and_oversize_ones_are_dropped() {
                 Output::Datagram {
                     session: client,
                     data: vec![7; len].into(),
+                    until: None,
                 },
             );
         }
@@ -297,6 +299,34 @@ fn datagrams_arrive_and_oversize_ones_are_dropped() {
         let lens: Vec<usize> = app.datagrams().iter().map(|data| data.len()).collect();
         assert_eq!(lens, [0, 1, 1000]);
         assert_eq!(world.hosts[CLIENT].counters().datagrams_dropped, 1);
+    }
+}
+
+#[test]
+fn datagrams_that_wait_for_too_long_are_dropped() {
+    covers!("MOQT19-8-7");
+    for carrier in CARRIERS {
+        // Far more than congestion control lets out in a round trip.
+        for (patience, is_dropped) in [(None, false), (Some(SOON), false), (Some(NOW), true)] {
+            let mut world = World::new(GOOD, Default::default(), Probe::new(), Probe::new());
+            let (client, _) = world.open(carrier);
+            let until = patience.map(|patience| world.now + patience);
+            for _ in 0..150 {
+                let data = vec![7; 1000].into();
+                let datagram = Output::Datagram {
+                    session: client,
+                    data,
+                    until,
+                };
+                world.act(CLIENT, datagram);
+            }
+            world.run_for(SOON);
+            let came = world.hosts[SERVER].app().datagrams().len();
+            let dropped = world.hosts[CLIENT].counters().datagrams_dropped;
+            assert_eq!(came + usize::try_from(dropped).unwrap(), 150);
+            assert_eq!(dropped > 0, is_dropped, "{patience:?}");
+            assert!(came > 0, "what went at once was in time");
+        }
     }
 }
 

@@ -78,7 +78,7 @@ pub(crate) struct Net {
 
 enum Flight {
     Stream(StreamId, StreamEvent, Option<StreamId>),
-    Datagram(Bytes),
+    Datagram(Bytes, Option<Instant>),
     Close(u64, String),
 }
 
@@ -241,7 +241,7 @@ impl Net {
         let waiting = self.in_flight.get(&(node, session)).into_iter().flatten();
         waiting
             .map(|flight| match flight {
-                Flight::Stream(_, StreamEvent::Data(data), _) | Flight::Datagram(data) => {
+                Flight::Stream(_, StreamEvent::Data(data), _) | Flight::Datagram(data, _) => {
                     data.len()
                 }
                 Flight::Stream(..) | Flight::Close(..) => 0,
@@ -348,7 +348,11 @@ impl Net {
                 let event = StreamEvent::Stopped(code);
                 (session, Flight::Stream(flip(stream), event, None))
             }
-            Output::Datagram { session, data } => (session, Flight::Datagram(data)),
+            Output::Datagram {
+                session,
+                data,
+                until,
+            } => (session, Flight::Datagram(data, until)),
         };
         if let Some(peer) = self.peers.get(&(node, session)).copied() {
             self.fly(peer, flight);
@@ -477,7 +481,8 @@ impl Net {
                         },
                     );
                 }
-                Flight::Datagram(data) => {
+                Flight::Datagram(_, until) if until.is_some_and(|until| self.now > until) => {}
+                Flight::Datagram(data, _) => {
                     self.input(node, Input::Datagram { session, data });
                 }
                 Flight::Close(code, reason) => {

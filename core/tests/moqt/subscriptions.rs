@@ -11,6 +11,7 @@ use mainstem_core::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
 use mainstem_core::moqt::filter::{Filter, RangeFilter, RangeSet, RangeSubject};
 use mainstem_core::moqt::message::{Fetch, FetchTarget, RequestOk};
 use mainstem_core::moqt::name::{Location, RequestId};
+use mainstem_core::moqt::object::Object;
 use mainstem_core::moqt::parameter::{FillParameters, Parameters};
 use mainstem_core::moqt::property::{Properties, PropertiesBuilder};
 use mainstem_core::moqt::relay::Config;
@@ -150,6 +151,48 @@ fn subgroup_has_its_time_from_its_end_on_and_is_reset_when_it_is_over() {
             world.net.stall(viewer.id, viewer.session, false);
             assert_eq!(places(&viewer), [(1, 0)], "{draft}");
             assert_eq!(resets(&viewer), [(1, LATE)], "{draft}");
+        }
+    }
+}
+
+#[test]
+fn datagram_that_waits_for_too_long_is_dropped() {
+    covers!("MOQT19-8-7");
+    // (viewer's object and subgroup time-outs, the track's, age, delivered)
+    for (object_ms, subgroup_ms, track_ms, age, delivered) in [
+        (None, None, None, 9000, true),
+        (Some(500), None, None, 400, true),
+        (Some(500), None, None, 600, false),
+        (Some(500), Some(300), None, 400, false),
+        (Some(500), None, Some(300), 400, false),
+    ] {
+        for draft in DRAFTS {
+            let mut world = World::new();
+            let (publisher, viewer) = (world.peer("moqt-22"), world.peer(draft));
+            let properties = track_ms.map_or(Properties::default(), |ms| {
+                let builder = PropertiesBuilder::new();
+                builder.object_delivery_timeout_ms(ms).build()
+            });
+            let none = Parameters::default();
+            let published = world.publish_with(&publisher, &name("a", "one"), none, properties);
+            let parameters = Parameters {
+                object_delivery_timeout_ms: object_ms,
+                subgroup_delivery_timeout_ms: subgroup_ms,
+                ..Parameters::default()
+            };
+            subscribe(&mut world, &viewer, parameters);
+            world.net.stall(viewer.id, viewer.session, true);
+            let datagram = Object {
+                subgroup: None,
+                ..object(1, 0, 0)
+            };
+            world
+                .act(&publisher, |it| it.send_datagram(published, &datagram))
+                .unwrap();
+            world.net.advance(ms(age));
+            world.net.stall(viewer.id, viewer.session, false);
+            let came = viewer.has(|event| matches!(event, SessionEvent::Datagram { .. }));
+            assert_eq!(came, delivered, "{draft} after {age}");
         }
     }
 }

@@ -59,6 +59,7 @@ impl Probe {
                     out.push(Output::Datagram {
                         session: *session,
                         data: data.clone(),
+                        until: None,
                     });
                     return;
                 }

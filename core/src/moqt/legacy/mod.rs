@@ -59,6 +59,7 @@ use super::message::{Message, StreamRole};
 use super::name::RequestId;
 use super::session::{CONTROL_PRIORITY, Limits};
 use crate::payload::Payload;
+use crate::time::Instant;
 use crate::transport::{Direction, Origin, Output, SessionId, Side, StreamEvent, StreamId};
 use bytes::{Bytes, BytesMut};
 use credit::{Granted, Own};
@@ -171,6 +172,14 @@ impl Adapter {
         }
     }
 
+    fn say_datagram(&mut self, session: SessionId, data: Bytes, until: Option<Instant>) {
+        self.outward.push_back(Output::Datagram {
+            session,
+            data,
+            until,
+        });
+    }
+
     /// The session wants something done.
     pub(in crate::moqt) fn take_output(&mut self, output: Output) -> Result<(), ProtocolError> {
         match output {
@@ -217,10 +226,14 @@ impl Adapter {
                     Ok(())
                 }
             },
-            Output::Datagram { session, data } => {
+            Output::Datagram {
+                session,
+                data,
+                until,
+            } => {
                 // What cannot be said is as good as lost.
                 if let Ok(data) = datagram::to_16(&data) {
-                    self.outward.push_back(Output::Datagram { session, data });
+                    self.say_datagram(session, data, until);
                 }
                 Ok(())
             }

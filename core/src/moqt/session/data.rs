@@ -10,6 +10,7 @@ use super::{
     StreamCode, StreamId,
 };
 use crate::moqt::object::{self, FetchWriter, Object, SubgroupHeader};
+use crate::time::Instant;
 
 /// A data stream that this end is sending.
 #[derive(Debug)]
@@ -216,6 +217,16 @@ impl Session {
         request: RequestId,
         object: &Object,
     ) -> Result<(), CommandError> {
+        self.send_datagram_until(request, object, None)
+    }
+
+    /// The same, of an object that is too late after `until`: then the transport drops it.
+    pub fn send_datagram_until(
+        &mut self,
+        request: RequestId,
+        object: &Object,
+        until: Option<Instant>,
+    ) -> Result<(), CommandError> {
         let entry = self
             .requests
             .get(&request)
@@ -229,6 +240,7 @@ impl Session {
         self.transport(Output::Datagram {
             session,
             data: data.freeze(),
+            until,
         });
         Ok(())
     }

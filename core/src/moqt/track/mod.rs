@@ -436,9 +436,11 @@ impl Track {
             if !subscription.wants_datagram(now, object, &self.defaults) {
                 continue;
             }
-            let sent = sessions
-                .session_mut(*session)
-                .is_some_and(|session| session.send_datagram(*request, object).is_ok());
+            let until = subscription.datagram_deadline(now, object, &self.defaults);
+            let sent = sessions.session_mut(*session).is_some_and(|session| {
+                let sent = session.send_datagram_until(*request, object, until);
+                sent.is_ok()
+            });
             if sent {
                 self.counters.objects_sent += 1;
                 self.counters.bytes_sent += object.payload.len() as u64;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | OBJECT_DELIVERY_TIMEOUT | subscriber, track, first object of a subgroup | the stream is reset, DELIVERY_TIMEOUT |
 //! | SUBGROUP_DELIVERY_TIMEOUT | the same | the same, when the whole subgroup is known that long |
+//! | either, for a datagram | the same | the transport drops it |
 //! | MAX_CACHE_DURATION | track | the object is not sent; a stream in mid-subgroup is reset |
 //! | range filters | subscriber | the object is left out |
 //!

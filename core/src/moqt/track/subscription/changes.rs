@@ -162,6 +162,19 @@ impl Subscription {
             && (filter.is_none() || rules.judge(now, now, object) == Verdict::Send)
     }
 
+    /// When an object in a datagram is late: either time-out counts from its arrival.
+    pub(in crate::moqt::track) fn datagram_deadline(
+        &self,
+        now: Instant,
+        object: &Object,
+        defaults: &Defaults,
+    ) -> Option<Instant> {
+        let publisher = defaults.timeouts.overridden(&object.properties);
+        let Timeouts { object, subgroup } = self.timeouts.smaller(publisher);
+        let timeout = object.into_iter().chain(subgroup).min()?;
+        Some(now + timeout)
+    }
+
     /// When the stream of a finished subgroup is late, if this subscription has it open.
     pub(in crate::moqt::track) fn subgroup_deadline(
         &self,
