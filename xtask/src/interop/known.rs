@@ -60,18 +60,20 @@ const KNOWN: &[Known] = &[
         "objects of more than 1 MiB are not passed on; up to 1 MB they are",
     ),
     known(
-        "aiomoqt",
+        "mainstem|aiomoqt",
         "moq-test-client",
         "publish-track-subscribe",
-        "relay",
-        "ends the publisher's subscription with UPDATE_FAILED when the subscriber comes",
+        "client",
+        "its library (moq-transport 0.17.0, `apply_new_group_update`) takes nothing but NEW_GROUP_REQUEST in a \
+         REQUEST_UPDATE of its PUBLISH: it refuses FORWARD 1 and ends the track with UPDATE_FAILED",
     ),
     known(
-        "aiomoqt",
+        "mainstem|aiomoqt",
         "moq-test-client",
         "moq-test-forward-zero",
-        "relay",
-        "cancels the publisher's subscription when nobody wants its objects",
+        "client",
+        "its publisher gives up (`failed to create subgroup: cancelled`) when the answer to PUBLISH says FORWARD 0, \
+         which is what the only subscriber asked for",
     ),
     known(
         "aiomoqt",
@@ -283,6 +285,20 @@ const KNOWN: &[Known] = &[
         "moq-test-datagram*",
         "client",
         "reads datagrams by latest value: what comes while it is busy is lost (said so in its moqtest.rs)",
+    ),
+    known(
+        "moq-relay-ietf",
+        "mainstem",
+        "moq-test-datagram*",
+        "unsettled",
+        "differs from run to run on a busy machine, and passed on a quieter one; who loses it is not traced",
+    ),
+    known(
+        "moq-relay-ietf",
+        "moq-test-client",
+        "moq-test-extensions|moq-test-increments|moq-test-subgroup-per-object",
+        "unsettled",
+        "differs from run to run on a busy machine, and passed on a quieter one; who loses it is not traced",
     ),
 ];
 
