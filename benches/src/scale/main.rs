@@ -1,291 +1,336 @@
-//! What a subscribe costs a relay that knows many tracks and namespaces.
+//! What the relay machine alone costs, without QUIC: requests on a small and on a large relay, and
+//! objects to many viewers.
 //!
-//! A relay machine and its peers are joined in memory, without QUIC: what is measured is the relay's
-//! own work from SUBSCRIBE to SUBSCRIBE_OK and back to nothing, for tracks that are published and
-//! for tracks below namespaces that are announced. Each size is measured in rounds, of which the
-//! median counts; the ratio of large to small is what the answer is. Exits with 1 when a ratio
-//! passes `--ratio-max`.
+//! `requests` asks the same of a relay with few tracks and namespaces and of one with a thousand times
+//! as many, and prints the ratio of the times: nothing may be looked for by a walk, so it is near 1.
+//! The median of many repetitions counts, and the two relays take turns, so that a busy machine
+//! disturbs both alike.
 //!
-//! Look-ups are in ordered maps and tries, so that a thousandfold of tracks costs a few steps more;
-//! a scan anywhere would show as a ratio of hundreds.
-//!
-//! Units: microseconds. Run it built for release.
+//! `objects` sends objects of 10,417 bytes, cut as packets cut them, to N viewers, and prints what the
+//! machine takes per object and viewer. With `--rounds` it does so under a profiler for as long as is
+//! wanted: `valgrind --tool=callgrind scale objects`.
 
-#![expect(clippy::print_stdout, reason = "the measurement is what it prints")]
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    reason = "the result is what this program is for"
+)]
 
-use anyhow::{Context, Result, bail};
-use bytes::{BufMut, Bytes, BytesMut};
-use clap::Parser;
+mod pair;
+
+use anyhow::Context;
+use bytes::Bytes;
+use clap::{Parser, Subcommand};
 use mainstem_core::moqt::error::StreamCode;
-use mainstem_core::moqt::message::Message;
+use mainstem_core::moqt::message::{Message, RequestOk};
 use mainstem_core::moqt::name::{FullTrackName, RequestId, TrackName, TrackNamespace};
+use mainstem_core::moqt::object::{Object, SubgroupHeader};
 use mainstem_core::moqt::parameter::Parameters;
 use mainstem_core::moqt::property::Properties;
-use mainstem_core::moqt::relay::{Config, Policy, Relay};
-use mainstem_core::moqt::session::{self, Event, Sessions};
-use mainstem_core::time::Instant;
-use mainstem_core::transport::{
-    Action, App, Carrier, Input, Opened, Origin, Output, SessionId, Side, StreamEvent, StreamId,
-    Target,
-};
+use mainstem_core::moqt::session::{Event, Session};
+use mainstem_core::payload::Payload;
+use mainstem_core::transport::SessionId;
+use pair::Pair;
+use std::time::Duration;
 
-/// Measures what a subscribe costs beside many tracks and namespaces.
-#[derive(Parser)]
-struct Options {
-    /// Tracks of the small and the large relay.
-    #[arg(long, num_args = 2, default_values_t = [100, 100_000])]
-    tracks: Vec<usize>,
-    /// Namespaces of the small and the large relay.
-    #[arg(long, num_args = 2, default_values_t = [10, 10_000])]
-    namespaces: Vec<usize>,
-    /// Subscribes in a round.
-    #[arg(long, default_value_t = 200)]
-    subscribes: usize,
-    /// Rounds.
-    #[arg(long, default_value_t = 21)]
-    rounds: usize,
-    /// The largest ratio that is still no slowdown.
-    #[arg(long, default_value_t = 3.0)]
-    ratio_max: f64,
+/// Requests of one session.
+const PER_SESSION: usize = 1000;
+/// Bytes of an object, and of the pieces that it arrives in.
+const OBJECT: usize = 10_417;
+const PIECE: usize = 1_200;
+
+/// Measure the relay machine.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    /// MoQT version
+    #[arg(long, default_value = "moqt-18", global = true)]
+    protocol: String,
 }
 
-fn main() -> Result<()> {
-    let options = Options::parse();
-    let mut worst = 0.0_f64;
-    for (what, sizes, is_announced) in [
-        ("tracks", &options.tracks, false),
-        ("namespaces", &options.namespaces, true),
-    ] {
-        let mut costs = Vec::new();
-        // As many different ones at each size, spread over all: what the relay does once per track
-        // must not count more where there are more.
-        let distinct = sizes.iter().copied().min().unwrap_or(1).max(1);
-        for size in sizes {
-            let mut world = World::new(*size, is_announced)?;
-            let cost = world.measure(&options, distinct)?;
-            println!("{size:>7} {what}: {cost:.1} us per subscribe");
-            costs.push(cost);
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Requests on a small and a large relay
+    Requests {
+        /// Tracks of the small and the large one
+        #[arg(long, value_delimiter = ',', default_value = "100,100000")]
+        tracks: Vec<usize>,
+        /// Namespaces that are announced there
+        #[arg(long, value_delimiter = ',', default_value = "10,10000")]
+        namespaces: Vec<usize>,
+        /// Repetitions
+        #[arg(long, default_value_t = 2000)]
+        rounds: usize,
+        /// Fail when the large one takes so many times as long
+        #[arg(long, default_value_t = 4.0)]
+        ratio_max: f64,
+    },
+    /// Objects to many viewers
+    Objects {
+        /// How many
+        #[arg(long, default_value_t = 200)]
+        viewers: usize,
+        /// Objects, 30 a group
+        #[arg(long, default_value_t = 300)]
+        rounds: u64,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    match arguments.what {
+        What::Requests {
+            tracks,
+            namespaces,
+            rounds,
+            ratio_max,
+        } => {
+            let mut relays = Vec::new();
+            for (tracks, namespaces) in tracks.into_iter().zip(namespaces) {
+                relays.push(Full::new(&arguments.protocol, tracks, namespaces)?);
+            }
+            compare(&mut relays, rounds, ratio_max)
         }
-        if let [small, large] = costs[..] {
-            println!("  ratio: {:.2}", large / small);
-            worst = worst.max(large / small);
-        }
+        What::Objects { viewers, rounds } => objects(&arguments.protocol, viewers, rounds),
     }
-    if worst > options.ratio_max {
-        bail!(
-            "a ratio of {worst:.2} passes the largest allowed, {}",
-            options.ratio_max
-        );
+}
+
+/// A relay with tracks and namespaces, and a peer that asks.
+struct Full {
+    pair: Pair,
+    tracks: usize,
+    namespaces: usize,
+    asker: SessionId,
+    publisher: SessionId,
+    asked: usize,
+}
+
+type Ask = fn(&mut Full) -> anyhow::Result<()>;
+
+const KINDS: [(&str, Ask); 4] = [
+    ("SUBSCRIBE, one track, and cancel", Full::subscribe_again),
+    ("SUBSCRIBE, any track, and cancel", Full::subscribe),
+    ("PUBLISH_NAMESPACE and cancel", Full::publish_namespace),
+    ("SUBSCRIBE_NAMESPACE and cancel", Full::subscribe_namespace),
+];
+
+fn compare(relays: &mut [Full], rounds: usize, ratio_max: f64) -> anyhow::Result<()> {
+    println!("median time of the relay machine, microseconds");
+    for (name, ask) in KINDS {
+        let mut times: Vec<Vec<Duration>> = vec![Vec::new(); relays.len()];
+        for _ in 0..rounds {
+            for (relay, times) in relays.iter_mut().zip(&mut times) {
+                relay.pair.take_spent();
+                ask(relay)?;
+                times.push(relay.pair.take_spent());
+            }
+        }
+        let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
+        for (relay, median) in relays.iter().zip(&medians) {
+            let (tracks, namespaces) = (relay.tracks, relay.namespaces);
+            println!("{name:<32} {tracks:>7} tracks {namespaces:>6} namespaces {median:>9.2}");
+        }
+        if let ([first, ..], [.., last]) = (medians.as_slice(), medians.as_slice()) {
+            let ratio = last / first;
+            println!("{name:<32} ratio {ratio:.2}");
+            anyhow::ensure!(
+                ratio <= ratio_max,
+                "{name}: expected a ratio of at most {ratio_max}"
+            );
+        }
     }
     Ok(())
 }
 
-const NOW: Instant = Instant::from_nanos(1_000_000_000);
-const PUBLISHER: SessionId = SessionId(1);
-const VIEWER: SessionId = SessionId(2);
-
-/// A relay with a publisher and a viewer.
-struct World {
-    relay: Relay,
-    peers: Sessions,
-    size: usize,
-    is_announced: bool,
-}
-
-impl World {
-    fn new(size: usize, is_announced: bool) -> Result<Self> {
-        let mut sessions = session::Config {
-            sessions_max: 4,
-            ..session::Config::default()
-        };
-        sessions.limits.requests_max = size.saturating_add(16);
-        sessions.limits.incoming_streams_max = size.saturating_add(16);
-        let config = Config {
-            sessions: sessions.clone(),
-            tracks_max: size.saturating_add(16),
-            ..Config::default()
-        };
-        let mut world = Self {
-            relay: Relay::new(config, Policy::Open),
-            peers: Sessions::new(sessions),
-            size,
-            is_announced,
-        };
-        for session in [PUBLISHER, VIEWER] {
-            world.open(session);
-        }
-        world.settle()?;
-        for index in 0..size {
-            let name = name(index)?;
-            let publisher = world.peers.session_mut(PUBLISHER).context("no publisher")?;
-            if is_announced {
-                publisher.publish_namespace(name.namespace, Parameters::default())?;
-            } else {
-                publisher.publish(name, Parameters::default(), Properties::default())?;
+impl Full {
+    fn new(protocol: &str, tracks: usize, namespaces: usize) -> anyhow::Result<Self> {
+        let mut pair = Pair::new(protocol, tracks);
+        let mut peer = pair.connect();
+        for number in 0..namespaces {
+            if number % PER_SESSION == 0 {
+                peer = pair.connect();
             }
-            world.settle()?;
+            let name = namespace(number)?;
+            session(&mut pair, peer)?.publish_namespace(name, Parameters::default())?;
+            pair.settle();
         }
-        Ok(world)
-    }
-
-    fn open(&mut self, session: SessionId) {
-        let target = Target {
-            authority: "relay.test".to_owned(),
-            path: "/".to_owned(),
-        };
-        let opened = |side| Opened {
-            side,
-            carrier: Carrier::WebTransport,
-            protocol: "moqt-22".to_owned(),
-            target: Some(target.clone()),
-            remote: ([192, 0, 2, 1], 4443).into(),
-        };
-        let of = |side| Input::Opened {
-            session,
-            opened: opened(side),
-        };
-        self.relay.handle(NOW, of(Side::Server));
-        self.peers.handle(NOW, of(Side::Client));
-    }
-
-    /// The median over rounds of one subscribe's cost, in microseconds.
-    fn measure(&mut self, options: &Options, distinct: usize) -> Result<f64> {
-        let mut rounds = Vec::new();
-        for round in 0..options.rounds.max(1) {
-            let begun = std::time::Instant::now();
-            for turn in 0..options.subscribes.max(1) {
-                let index = (round * 7919 + turn * 104_729) % distinct * (self.size / distinct);
-                self.subscribe(name(index)?)?;
+        for number in 0..tracks {
+            if number % PER_SESSION == 0 {
+                peer = pair.connect();
             }
-            let micros = begun.elapsed().as_secs_f64() * 1e6;
-            rounds.push(micros / u32::try_from(options.subscribes.max(1)).map_or(1.0, f64::from));
+            let name = track(number, namespaces)?;
+            let properties = Properties::default();
+            session(&mut pair, peer)?.publish(name, Parameters::default(), properties)?;
+            pair.settle();
         }
-        rounds.sort_by(f64::total_cmp);
-        Ok(rounds[rounds.len() / 2])
+        let (asker, publisher) = (pair.connect(), pair.connect());
+        pair.events.clear();
+        let known = pair.relay.metrics();
+        anyhow::ensure!(
+            known.tracks == tracks && known.namespaces == namespaces,
+            "expected {tracks} tracks and {namespaces} namespaces, not {known:?}"
+        );
+        Ok(Self {
+            pair,
+            tracks,
+            namespaces,
+            asker,
+            publisher,
+            asked: 0,
+        })
     }
 
-    fn subscribe(&mut self, name: FullTrackName) -> Result<()> {
-        let viewer = self.peers.session_mut(VIEWER).context("no viewer")?;
-        let request = viewer.subscribe(name, Parameters::default())?;
-        let accepted = self.settle()?;
-        if !accepted.contains(&request) {
-            bail!("a subscribe was not accepted");
-        }
-        let viewer = self.peers.session_mut(VIEWER).context("no viewer")?;
-        viewer.cancel(request, StreamCode::CANCELLED)?;
-        self.settle()?;
+    /// The number of the next one to be asked for: all over the relay.
+    fn next(&mut self, of: usize) -> usize {
+        self.asked += 1;
+        self.asked.wrapping_mul(7919) % of.max(1)
+    }
+
+    /// Lets the relay answer, checks that it agreed, and gives the request up.
+    fn finish(&mut self, peer: SessionId, request: RequestId) -> anyhow::Result<()> {
+        self.pair.settle();
+        let agreed = |(_, event): (SessionId, Event)| matches!(event, Event::Accepted { request: of, .. } if of == request);
+        let mut events = std::mem::take(&mut self.pair.events).into_iter();
+        anyhow::ensure!(events.any(agreed), "the relay did not agree");
+        session(&mut self.pair, peer)?.cancel(request, StreamCode::CANCELLED)?;
+        self.pair.settle();
+        self.pair.events.clear();
         Ok(())
     }
 
-    /// Delivers until nothing moves. Returns what the viewer was accepted.
-    fn settle(&mut self) -> Result<Vec<RequestId>> {
-        let mut accepted = Vec::new();
-        loop {
-            let mut moved = false;
-            while let Some(output) = self.peers.poll_output() {
-                moved = true;
-                deliver(output, |input| self.relay.handle(NOW, input));
-            }
-            while let Some(action) = self.relay.poll() {
-                moved = true;
-                if let Action::Transport(output) = action {
-                    deliver(output, |input| self.peers.handle(NOW, input));
+    fn subscribe(&mut self) -> anyhow::Result<()> {
+        let number = self.next(self.tracks);
+        self.subscribe_to(number)
+    }
+
+    /// What the track's neighbours take of memory's caches does not count here.
+    fn subscribe_again(&mut self) -> anyhow::Result<()> {
+        self.subscribe_to(self.tracks / 2)
+    }
+
+    fn subscribe_to(&mut self, number: usize) -> anyhow::Result<()> {
+        let name = track(number, self.namespaces)?;
+        let asker = session(&mut self.pair, self.asker)?;
+        let request = asker.subscribe(name, Parameters::default())?;
+        self.finish(self.asker, request)
+    }
+
+    fn publish_namespace(&mut self) -> anyhow::Result<()> {
+        let name = TrackNamespace::from_path(&format!("new/{}", self.next(1 << 20)))?;
+        let publisher = session(&mut self.pair, self.publisher)?;
+        let request = publisher.publish_namespace(name, Parameters::default())?;
+        self.finish(self.publisher, request)
+    }
+
+    fn subscribe_namespace(&mut self) -> anyhow::Result<()> {
+        let number = self.next(self.namespaces);
+        let prefix = namespace(number)?;
+        let asker = session(&mut self.pair, self.asker)?;
+        let request = asker.subscribe_namespace(prefix, Parameters::default())?;
+        self.finish(self.asker, request)
+    }
+}
+
+/// What the machine takes per object and viewer.
+fn objects(protocol: &str, viewers: usize, rounds: u64) -> anyhow::Result<()> {
+    let mut pair = Pair::new(protocol, 1);
+    let publisher = pair.connect();
+    let name = track(0, 1)?;
+    let prefix = name.namespace.clone();
+    session(&mut pair, publisher)?.publish_namespace(prefix, Parameters::default())?;
+    pair.settle();
+    pair.events.clear();
+    let mut request = None;
+    for _ in 0..viewers {
+        let viewer = pair.connect();
+        session(&mut pair, viewer)?.subscribe(name.clone(), Parameters::default())?;
+        pair.settle();
+        request = answer(&mut pair, publisher)?.or(request);
+    }
+    let request = request.context("the relay did not subscribe")?;
+    pair.reads = false;
+    let mut stream = None;
+    let mut times = Vec::new();
+    for number in 0..rounds {
+        let (group, object) = (number / 30, number % 30);
+        let sender = session(&mut pair, publisher)?;
+        let open = match stream.filter(|_| object > 0) {
+            Some(open) => open,
+            None => *stream.insert(sender.open_subgroup(request, header(group), 0)?),
+        };
+        let payload = vec![Bytes::from(vec![7; PIECE]); OBJECT / PIECE];
+        let object = Object {
+            group,
+            object,
+            subgroup: Some(0),
+            payload: Payload::from_pieces(payload),
+            ..Object::default()
+        };
+        let is_last = object.object == 29;
+        sender.send_object(open, &object, is_last, false)?;
+        pair.take_spent();
+        pair.settle();
+        pair.events.clear();
+        times.push(pair.take_spent());
+    }
+    let sent = pair.relay.metrics().objects_sent;
+    let per = median(&mut times) * 1000.0 / mainstem_benches::as_f64(u64::try_from(viewers)?);
+    println!("{viewers} viewers, {sent} objects sent: {per:.0} ns per object and viewer");
+    Ok(())
+}
+
+/// The publisher agrees to what it was asked for.
+fn answer(pair: &mut Pair, publisher: SessionId) -> anyhow::Result<Option<RequestId>> {
+    let mut agreed = None;
+    for (of, event) in std::mem::take(&mut pair.events) {
+        if let Event::Request { request, message } = event
+            && of == publisher
+        {
+            let open = session(pair, publisher)?;
+            match message {
+                Message::Subscribe(_) => {
+                    let answer = Parameters::default();
+                    open.accept_subscribe(request, answer, Properties::default())?;
+                    agreed = Some(request);
                 }
-            }
-            while let Some((session, event)) = self.peers.poll_event() {
-                moved = true;
-                match event {
-                    Event::Accepted { request, .. } if session == VIEWER => accepted.push(request),
-                    Event::Rejected { error, .. } => {
-                        bail!("refused with {}: {}", error.code, error.reason)
-                    }
-                    Event::Request { request, message } => {
-                        self.answer(session, request, &message)?;
-                    }
-                    Event::Update { request, .. } => {
-                        let peer = self.peers.session_mut(session).context("no peer")?;
-                        // The update of a request that is over needs no answer.
-                        let _ = peer.accept_update(request, <_>::default());
-                    }
-                    _ => {}
-                }
-            }
-            if !moved {
-                return Ok(accepted);
+                _ => open.accept(request, RequestOk::default())?,
             }
         }
     }
+    pair.settle();
+    Ok(agreed)
+}
 
-    fn answer(&mut self, session: SessionId, request: RequestId, message: &Message) -> Result<()> {
-        if matches!(message, Message::Subscribe(_)) && self.is_announced {
-            let publisher = self.peers.session_mut(session).context("no publisher")?;
-            publisher.accept_subscribe(request, Parameters::default(), Properties::default())?;
-        }
-        Ok(())
+fn header(group: u64) -> SubgroupHeader {
+    SubgroupHeader {
+        track_alias: mainstem_core::moqt::name::TrackAlias(0),
+        group,
+        subgroup: mainstem_core::moqt::object::SubgroupId::Zero,
+        priority: None,
+        has_properties: false,
+        end_of_group: true,
+        first_object: true,
     }
 }
 
-/// Carries one output to the other end of its session.
-fn deliver(output: Output, mut hand: impl FnMut(Input)) {
-    let mut event = |session, stream, event| {
-        hand(Input::Stream {
-            session,
-            stream: flip(stream),
-            event,
-        });
-    };
-    match output {
-        Output::Write {
-            session,
-            stream,
-            head,
-            body,
-            fin,
-            ..
-        } => {
-            let mut bytes = BytesMut::from(&head[..]);
-            body.pieces()
-                .iter()
-                .for_each(|piece| bytes.put_slice(piece));
-            let data: Bytes = bytes.freeze();
-            if !data.is_empty() {
-                event(session, stream, StreamEvent::Data(data));
-            }
-            if fin {
-                event(session, stream, StreamEvent::Finished);
-            }
-        }
-        Output::Reset {
-            session,
-            stream,
-            code,
-        } => event(session, stream, StreamEvent::Reset(code)),
-        Output::Stop {
-            session,
-            stream,
-            code,
-        } => event(session, stream, StreamEvent::Stopped(code)),
-        Output::Open { .. }
-        | Output::SetPriority { .. }
-        | Output::Allow { .. }
-        | Output::Datagram { .. }
-        | Output::Close { .. } => {}
-    }
+fn session(pair: &mut Pair, of: SessionId) -> anyhow::Result<&mut Session> {
+    pair.peers.session_mut(of).context("the session is over")
 }
 
-fn flip(stream: StreamId) -> StreamId {
-    let origin = match stream.origin() {
-        Origin::Local => Origin::Peer,
-        Origin::Peer => Origin::Local,
-    };
-    StreamId::new(origin, stream.direction(), stream.index())
+fn namespace(number: usize) -> anyhow::Result<TrackNamespace> {
+    Ok(TrackNamespace::from_path(&format!("live/{number}"))?)
 }
 
-/// The track of that number, each in a namespace of its own.
-fn name(index: usize) -> Result<FullTrackName> {
-    let namespace = TrackNamespace::from_path(&format!("stream/org_{}/lv_{index}", index % 97))?;
-    Ok(FullTrackName::new(
-        namespace,
-        TrackName(Bytes::from_static(b"video")),
-    )?)
+fn track(number: usize, namespaces: usize) -> anyhow::Result<FullTrackName> {
+    let namespace = namespace(number % namespaces.max(1))?;
+    let name = TrackName(Bytes::from(format!("track-{number}")));
+    Ok(FullTrackName::new(namespace, name)?)
+}
+
+/// In microseconds.
+fn median(times: &mut [Duration]) -> f64 {
+    times.sort_unstable();
+    let middle = times.get(times.len() / 2).copied();
+    middle.unwrap_or_default().as_secs_f64() * 1e6
 }
