@@ -87,7 +87,7 @@ impl Relay {
             Side::Client => "",
         };
         let left = drain.deadline.saturating_since(now);
-        if session.is_ready() && session.goaway(uri, left).is_err() {
+        if session.is_ready() && session.goaway(now, uri, left).is_err() {
             session.close(SessionCode::INTERNAL_ERROR, "the new address is too long");
         }
     }

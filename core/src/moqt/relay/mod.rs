@@ -625,6 +625,8 @@ impl App for Relay {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        // Before the sessions look at the time-outs of their GOAWAYs: what is served ends in words.
+        self.step_drain(now);
         self.sessions.handle_timeout(now);
         self.process(now);
         while let Some((deadline, timer)) = self.timers.first().copied() {

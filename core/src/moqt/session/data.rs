@@ -207,7 +207,7 @@ impl Session {
         }
         self.reset(stream, code);
         if matches!(data.framing, Framing::Fetch(_)) {
-            self.fetch_sent(data.request);
+            self.fetch_cut(data.request, code);
         }
     }
 

@@ -10,6 +10,10 @@
 //! | answered or streaming | the other one |
 //! | answered, stream over | - : the request is gone, without an event of its own |
 //!
+//! A stream that this end resets may never show its header to the peer, whatever was written to it.
+//! So the request's own stream is reset with it, where it would have ended with FIN: the peer learns
+//! of the end by whichever comes first.
+//!
 //! A fill that nobody opens stays expected until its subscription ends or newer ones push it out.
 //! Objects outside the range of a FETCH are not passed on; an object past the end of the track makes
 //! the track malformed.
@@ -20,8 +24,8 @@ use super::data::Framing;
 use super::incoming::{FetchBinding, Incoming, Kind};
 use super::requests::Phase;
 use super::{
-    BytesMut, CommandError, Event, Message, Origin, ProtocolError, RequestCode, RequestId, Session,
-    StreamCode, StreamEnd, StreamId, checks,
+    BytesMut, CommandError, Event, Instant, Message, Origin, ProtocolError, RequestCode, RequestId,
+    Session, StreamCode, StreamEnd, StreamId, checks,
 };
 use crate::moqt::error::EncodeError;
 use crate::moqt::filter::{Filter, GroupOrder};
@@ -53,9 +57,12 @@ pub(super) struct FetchState {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FetchStream {
-    Awaited,
+    /// With a deadline, once the FETCH is answered.
+    Awaited(Option<Instant>),
     Open,
     Over,
+    /// We reset it.
+    Cut(StreamCode),
 }
 
 impl FetchState {
@@ -81,7 +88,15 @@ impl FetchState {
             start,
             end,
             is_track_end: false,
-            stream: FetchStream::Awaited,
+            stream: FetchStream::Awaited(None),
+        }
+    }
+
+    /// When the stream has to have begun.
+    pub(super) fn deadline(self) -> Option<Instant> {
+        match self.stream {
+            FetchStream::Awaited(deadline) => deadline,
+            FetchStream::Open | FetchStream::Over | FetchStream::Cut(_) => None,
         }
     }
 
@@ -150,7 +165,7 @@ impl Session {
         } else {
             let entry = self.find(id)?;
             let state = entry.fetch.filter(|state| {
-                entry.origin() == Origin::Peer && state.stream == FetchStream::Awaited
+                entry.origin() == Origin::Peer && matches!(state.stream, FetchStream::Awaited(_))
             });
             (id, state.ok_or(CommandError::WrongRequest(id))?.order)
         };
@@ -242,21 +257,38 @@ impl Session {
         }
     }
 
+    /// The stream of a fetch of the peer was reset by us.
+    pub(super) fn fetch_cut(&mut self, request: RequestId, code: StreamCode) {
+        if let Some(entry) = self.requests.get_mut(&request)
+            && let Some(state) = &mut entry.fetch
+        {
+            state.stream = FetchStream::Cut(code);
+            self.settle_fetch(request);
+        }
+    }
+
     /// Forgets a FETCH that is answered and whose stream is over.
     pub(super) fn settle_fetch(&mut self, request: RequestId) {
         let Some(entry) = self.requests.get(&request) else {
             return;
         };
-        let is_over = entry
-            .fetch
-            .is_some_and(|state| state.stream == FetchStream::Over);
-        if !is_over || !entry.is_established() {
+        let cut = match entry.fetch.map(|state| state.stream) {
+            Some(FetchStream::Over) => None,
+            Some(FetchStream::Cut(code)) => Some(code),
+            Some(FetchStream::Awaited(_) | FetchStream::Open) | None => return,
+        };
+        if !entry.is_established() {
             return;
         }
         let stream = entry.stream;
-        self.requests.remove(&request);
+        if let Some(entry) = self.requests.remove(&request) {
+            self.waiting.change(request, entry.armed, None);
+        }
         self.request_streams.remove(&stream);
-        self.write(stream, super::Bytes::new(), true);
+        match cut {
+            Some(code) => self.reset(stream, code),
+            None => self.write(stream, super::Bytes::new(), true),
+        }
         self.discard_rest(stream);
     }
 }
@@ -331,9 +363,11 @@ impl Session {
     /// The answer to a FETCH of ours.
     pub(super) fn note_fetch_ok(
         &mut self,
+        now: Instant,
         request: RequestId,
         answer: &FetchOk,
     ) -> Result<(), ProtocolError> {
+        let deadline = now + self.limits.fetch_stream_timeout;
         let Some(entry) = self.requests.get_mut(&request) else {
             return Ok(());
         };
@@ -344,7 +378,11 @@ impl Session {
         checks::fetch_end(state.start, end)?;
         state.end = Some(end);
         state.is_track_end = answer.end_of_track;
+        if let FetchStream::Awaited(awaited) = &mut state.stream {
+            *awaited = Some(deadline);
+        }
         entry.phase = Phase::Established;
+        self.arm(request);
         Ok(())
     }
 
@@ -430,7 +468,7 @@ impl Session {
         let is_filled = entry.is_subscriber();
         match &mut entry.fetch {
             Some(state) if entry.stream.origin() == Origin::Local => {
-                if state.stream != FetchStream::Awaited {
+                if !matches!(state.stream, FetchStream::Awaited(_)) {
                     return None;
                 }
                 state.stream = FetchStream::Open;
@@ -439,6 +477,7 @@ impl Session {
             _ => return None,
         }
         entry.fetch_streams.push(stream);
+        self.arm(request);
         self.forget_fill(id);
         Some((FetchBinding { request }, order))
     }

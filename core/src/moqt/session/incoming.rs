@@ -30,6 +30,8 @@ pub(super) struct Incoming {
     unfinished: usize,
     /// When a subgroup that waits for its alias is given up, and which that is.
     alias_deadline: Option<(Instant, TrackAlias)>,
+    /// When its header has to have come; `None` once it has.
+    header_deadline: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,16 @@ impl Incoming {
             held: 0,
             unfinished: 0,
             alias_deadline: None,
+            header_deadline: None,
+        }
+    }
+
+    fn has_header(&self) -> bool {
+        match &self.kind {
+            Kind::Untyped(_) => false,
+            Kind::Subgroup { header, .. } => header.is_some(),
+            Kind::Fetch { bound, .. } => bound.is_some(),
+            Kind::Control(_) | Kind::Request(_) | Kind::Discard => true,
         }
     }
 }
@@ -81,7 +93,7 @@ impl Session {
     ) -> Result<(), ProtocolError> {
         match event {
             StreamEvent::Data(data) => {
-                self.admit(stream)?;
+                self.admit(now, stream)?;
                 let Some(incoming) = self.incoming.get_mut(&stream) else {
                     return Ok(());
                 };
@@ -106,7 +118,7 @@ impl Session {
     }
 
     /// Makes room for a stream of the peer that is new.
-    fn admit(&mut self, stream: StreamId) -> Result<(), ProtocolError> {
+    fn admit(&mut self, now: Instant, stream: StreamId) -> Result<(), ProtocolError> {
         if stream.origin() == Origin::Local || self.incoming.contains_key(&stream) {
             return Ok(());
         }
@@ -116,10 +128,15 @@ impl Session {
                 "more open streams than were granted",
             ));
         }
-        let incoming = match stream.direction() {
+        let mut incoming = match stream.direction() {
             Direction::Bidirectional => Incoming::request(),
             Direction::Unidirectional => Incoming::of(Kind::Untyped(Vec::new())),
         };
+        if !incoming.has_header() {
+            let deadline = now + self.limits.stream_header_timeout;
+            incoming.header_deadline = Some(deadline);
+            self.headers.change(stream, None, Some(deadline));
+        }
         self.incoming.insert(stream, incoming);
         Ok(())
     }
@@ -133,7 +150,7 @@ impl Session {
         if self.control_in == Some(stream) {
             return Err(ProtocolError::violation("control stream closed"));
         }
-        self.admit(stream)?;
+        self.admit(now, stream)?;
         let Some(incoming) = self.incoming.get_mut(&stream) else {
             return Ok(());
         };
@@ -165,12 +182,17 @@ impl Session {
         let Some(mut incoming) = self.incoming.remove(&stream) else {
             return Ok(());
         };
-        let held = incoming.alias_deadline;
+        let (held, header) = (incoming.alias_deadline, incoming.header_deadline);
         let mut keep = self.advance_taken(now, stream, &mut incoming)?;
         if keep {
             keep = self.count_unfinished(stream, &mut incoming)?;
         }
         self.note_held(stream, held, incoming.alias_deadline.filter(|_| keep));
+        if incoming.has_header() || !keep {
+            incoming.header_deadline = None;
+        }
+        self.headers
+            .change(stream, header, incoming.header_deadline);
         if !keep || self.state == State::Closed {
             self.release_counted(&incoming);
             return Ok(());

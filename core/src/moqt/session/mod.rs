@@ -30,15 +30,14 @@ mod request_ids;
 mod requests;
 mod sessions;
 pub mod tally;
+mod timeouts;
 mod tokens;
 mod watch;
 
 use crate::moqt::draft::Draft;
 use crate::moqt::error::{ProtocolError, PublishDoneCode, RequestCode, SessionCode, StreamCode};
 use crate::moqt::legacy::Adapter;
-use crate::moqt::message::{
-    Goaway, Message, RequestError, RequestKind, RequestOk, Setup, SubscribeOk,
-};
+use crate::moqt::message::{Message, RequestError, RequestKind, RequestOk, Setup, SubscribeOk};
 use crate::moqt::name::{FullTrackName, RequestId, TrackAlias, TrackNamespace};
 use crate::moqt::object;
 use crate::moqt::parameter::{AuthorizationToken, Parameters};
@@ -74,6 +73,11 @@ pub struct Limits {
     pub alias_timeout: Duration,
     /// How long after PUBLISH_DONE late data streams are awaited.
     pub publish_done_timeout: Duration,
+    /// How long the stream of a fetch that was agreed to may take to begin. It may wait behind
+    /// everything that goes before it.
+    pub fetch_stream_timeout: Duration,
+    /// How long the header of a data stream may take once the stream has begun.
+    pub stream_header_timeout: Duration,
     /// Open requests, of both ends together.
     pub requests_max: usize,
     /// Request IDs that may be skipped, and REQUEST_UPDATEs of ours that may await their answer.
@@ -104,6 +108,8 @@ impl Default for Limits {
             setup_timeout: Duration::from_secs(10),
             alias_timeout: Duration::from_secs(2),
             publish_done_timeout: Duration::from_secs(3),
+            fetch_stream_timeout: Duration::from_secs(30),
+            stream_header_timeout: Duration::from_secs(30),
             requests_max: 1024,
             request_gaps_max: 1024,
             request_updates_max: 64,
@@ -142,19 +148,23 @@ pub struct Session {
     control_stopped: Option<Instant>,
     goaway_received: bool,
     goaway_sent: bool,
+    /// When the session ends by our GOAWAY.
+    goaway_deadline: Option<Instant>,
 
     incoming: BTreeMap<StreamId, incoming::Incoming>,
     /// Until when streams wait for their track alias.
     held: Deadlines<StreamId>,
     held_by_alias: BTreeSet<(TrackAlias, StreamId)>,
+    /// Until when the headers of streams may come.
+    headers: Deadlines<StreamId>,
     held_bytes: usize,
     unfinished_bytes: usize,
 
     own_ids: request_ids::RequestIds,
     peer_ids: request_ids::RequestIds,
     requests: BTreeMap<RequestId, Request>,
-    /// Until when requests whose PUBLISH_DONE came wait for their last streams.
-    ending: Deadlines<RequestId>,
+    /// Until when requests wait for something.
+    waiting: Deadlines<RequestId>,
     /// How often the peer has a track open, in drafts where that is limited.
     peer_tracks: BTreeMap<(RequestKind, FullTrackName), usize>,
     /// Tracks that this end offers, where a draft has to know.
@@ -225,15 +235,17 @@ impl Session {
             control_stopped: None,
             goaway_received: false,
             goaway_sent: false,
+            goaway_deadline: None,
             incoming: BTreeMap::new(),
             held: Deadlines::default(),
             held_by_alias: BTreeSet::new(),
+            headers: Deadlines::default(),
             held_bytes: 0,
             unfinished_bytes: 0,
             own_ids: request_ids::RequestIds::new(opened.side, 0),
             peer_ids: request_ids::RequestIds::new(peer, limits.request_gaps_max),
             requests: BTreeMap::new(),
-            ending: Deadlines::default(),
+            waiting: Deadlines::default(),
             peer_tracks: BTreeMap::new(),
             own_publishes: BTreeSet::new(),
             request_streams: BTreeMap::new(),
@@ -360,10 +372,11 @@ impl Session {
         self.incoming.clear();
         self.held.clear();
         self.held_by_alias.clear();
+        self.headers.clear();
         self.held_bytes = 0;
         self.unfinished_bytes = 0;
         self.requests.clear();
-        self.ending.clear();
+        self.waiting.clear();
         self.peer_tracks.clear();
         self.own_publishes.clear();
         self.request_streams.clear();
@@ -371,38 +384,6 @@ impl Session {
         self.outgoing.clear();
         self.outgoing_of.clear();
         self.out.push_back(Action::Event(Event::Closed(closed)));
-    }
-
-    /// The deadline that `next_timeout` named has come.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        match self.state {
-            State::Setup { deadline } if deadline <= now => {
-                self.close(
-                    SessionCode::CONTROL_MESSAGE_TIMEOUT,
-                    "no SETUP within the time-out",
-                );
-            }
-            State::Ready if self.control_stopped.is_some_and(|at| at <= now) => {
-                self.close(SessionCode::PROTOCOL_VIOLATION, "control stream stopped");
-            }
-            State::Ready => {
-                self.expire_held_streams(now);
-                self.expire_ending_requests(now);
-            }
-            State::Setup { .. } | State::Closed => {}
-        }
-    }
-
-    /// When `handle_timeout` is wanted.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        match self.state {
-            State::Setup { deadline } => Some(deadline),
-            State::Ready => {
-                let deadlines = [self.held.next(), self.ending.next(), self.control_stopped];
-                deadlines.into_iter().flatten().min()
-            }
-            State::Closed => None,
-        }
     }
 
     /// The next output, until `None`.
@@ -424,29 +405,6 @@ impl Session {
             code: code.0,
             reason: reason.to_owned(),
         });
-    }
-
-    /// Tells the peer that this end is going away. `uri` is where a client should go instead.
-    pub fn goaway(&mut self, uri: &str, timeout: Duration) -> Result<(), CommandError> {
-        if self.goaway_sent {
-            return Ok(());
-        }
-        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        let request_id = self
-            .draft
-            .profile()
-            .goaway_request_id
-            .then(|| RequestId(self.peer_ids.next()));
-        // A client cannot send a server elsewhere.
-        let uri = if self.side == Side::Client { "" } else { uri };
-        let goaway = Goaway {
-            new_session_uri: uri.to_owned(),
-            timeout_ms,
-            request_id,
-        };
-        self.send(self.control_out, &Message::Goaway(goaway))?;
-        self.goaway_sent = true;
-        Ok(())
     }
 
     fn fail(&mut self, fault: ProtocolError) {

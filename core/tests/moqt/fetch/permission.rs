@@ -70,7 +70,7 @@ fn fetch_ends_when_its_token_does() {
     for draft in DRAFTS {
         let (mut house, publisher) = house();
         let peer = house.peer(draft, "/");
-        let request = fetch(&peer, &[token("k1", INPUT, 60)]);
+        let request = fetch(&peer, &[token("k1", INPUT, 5)]);
         house.net.settle();
         let (of_relay, target) = asked(&publisher).unwrap();
         let spelled = track_name("publish/lv_1", "video/720p");
@@ -87,13 +87,15 @@ fn fetch_ends_when_its_token_does() {
             .unwrap();
         house.net.settle();
         assert!(peer.is_accepted(request), "{draft}");
-        house.net.advance(Duration::from_mins(2));
+        // Less than a publisher may take to send the objects.
+        house.net.advance(Duration::from_secs(9));
         let end = peer.find(|event| match event {
             SessionEvent::Cancelled { request: of, code } if *of == request => *code,
             _ => None,
         });
         assert_eq!(end, Some(StreamCode::EXPIRED_AUTH_TOKEN), "{draft}");
         assert_eq!(peer.closed(), None, "{draft}");
+        house.net.advance(Duration::from_mins(1));
         let metrics = house.relay.borrow().app.metrics();
         assert_eq!((metrics.fetches, metrics.tracks), (0, 0), "{draft}");
     }

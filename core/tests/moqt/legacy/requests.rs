@@ -518,7 +518,8 @@ fn a_stream_of_namespaces_may_come_before_the_control_stream() {
 fn goaway_carries_only_a_uri() {
     let mut peer = Peer::server();
     let wait = std::time::Duration::from_secs(1);
-    peer.command(|s| s.goaway("moqt://elsewhere/", wait))
+    let now = peer.now;
+    peer.command(|s| s.goaway(now, "moqt://elsewhere/", wait))
         .unwrap();
     assert_eq!(
         peer.heard(),

@@ -31,7 +31,8 @@ fn a_client_sends_nobody_elsewhere() {
     covers!("MOQT19-10.4-1");
     for draft in Draft::CANONICAL {
         let mut peer = Peer::client(draft);
-        let _ = peer.command(|s| s.goaway("moqt://elsewhere.test", Duration::from_secs(1)));
+        let now = peer.now;
+        let _ = peer.command(|s| s.goaway(now, "moqt://elsewhere.test", Duration::from_secs(1)));
         let control = StreamId::new(Origin::Local, Direction::Unidirectional, 0);
         for message in peer.written(control, StreamRole::Control) {
             if let Message::Goaway(goaway) = message {

@@ -194,8 +194,9 @@ fn one_request_is_moved_without_the_others() {
     peer.send(bidi(0), &subscribe(0, "x"));
     let wait = Duration::from_secs(2);
     let uri = "moqt://elsewhere.test/";
+    let now = peer.now;
     for _ in 0..2 {
-        peer.command(|s| s.goaway_request(RequestId(0), uri, wait))
+        peer.command(|s| s.goaway_request(now, RequestId(0), uri, wait))
             .unwrap();
     }
     let expected = Goaway {
@@ -211,7 +212,7 @@ fn one_request_is_moved_without_the_others() {
     let id = peer
         .command(|s| s.subscribe(track("x"), Parameters::default()))
         .unwrap();
-    let refused = peer.command(|s| s.goaway_request(id, uri, wait));
+    let refused = peer.command(|s| s.goaway_request(now, id, uri, wait));
     assert!(matches!(refused, Err(CommandError::Encode(_))));
     peer.send(own(0), &Message::from(Goaway::default()));
     let moved =
@@ -333,7 +334,8 @@ fn requests_after_our_goaway_are_refused() {
     for draft in Draft::CANONICAL {
         let mut peer = Peer::server(draft);
         peer.send(bidi(0), &subscribe(0, "x"));
-        peer.command(|s| s.goaway("", Duration::from_secs(1)))
+        let now = peer.now;
+        peer.command(|s| s.goaway(now, "", Duration::from_secs(1)))
             .unwrap();
         peer.send(bidi(1), &subscribe(2, "y"));
         assert_eq!(peer.refused(bidi(1)), Some(RequestCode::GOING_AWAY));

@@ -6,6 +6,7 @@ mod lifetime;
 mod requests;
 mod rules;
 mod streams;
+mod timeouts;
 mod tokens;
 mod updates;
 

@@ -134,6 +134,7 @@ impl Session {
             return false;
         };
         self.note_held(stream, incoming.alias_deadline, None);
+        self.headers.change(stream, incoming.header_deadline, None);
         self.release_counted(&incoming);
         true
     }

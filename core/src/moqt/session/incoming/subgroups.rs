@@ -1,18 +1,18 @@
 //! Subgroup streams and datagrams of the peer, and the aliases that tie them to subscriptions.
 //!
 //! Subscriptions to one track may share an alias. What comes under it goes to each of them whose
-//! location filter it passes; range filters are not looked at here, so a subscription may see more
-//! than it asked for when it shares. A stream stays tied to the track that its alias meant when it
+//! filters it passes, location and ranges. A stream stays tied to the track that its alias meant when it
 //! was bound, and ends with the last subscription to it.
 //!
 //! Source: draft-ietf-moq-transport-18, Sections 2.4.2, 11.1, 11.3, 11.4.2.
 
 use super::super::{
-    Bytes, Event, Instant, ProtocolError, RequestId, Session, SessionCode, State, StreamCode,
-    StreamEnd, StreamId, TrackAlias,
+    Bytes, Event, Instant, ProtocolError, Request, RequestId, Session, SessionCode, State,
+    StreamCode, StreamEnd, StreamId, TrackAlias,
 };
 use super::rules::TrackRules;
 use super::{Incoming, Kind};
+use crate::moqt::filter::sets::Fields;
 use crate::moqt::name::{FullTrackName, Location};
 use crate::moqt::object::{self, DataFault, DatagramEvent, Object, SubgroupEvent, SubgroupHeader};
 
@@ -39,6 +39,31 @@ pub(in crate::moqt::session) struct Bound {
     last: Option<u64>,
     /// When the header of the object was read whose payload is arriving.
     began: Option<Instant>,
+}
+
+/// An object under an alias, as filters see it.
+#[derive(Clone, Copy)]
+struct Seen<'a> {
+    object: &'a Object,
+    /// Where it states one.
+    priority: Option<u8>,
+}
+
+impl Seen<'_> {
+    fn passes(&self, of: &Request) -> bool {
+        let place = Location::new(self.object.group, self.object.object);
+        let fields = Fields {
+            subgroup: self.object.subgroup,
+            object: self.object.object,
+            priority: self.priority.unwrap_or(of.default_priority),
+            properties: &self.object.properties,
+        };
+        of.window.is_none_or(|window| window.contains(place))
+            && of
+                .object_filter
+                .as_ref()
+                .is_none_or(|filter| filter.passes(fields))
+    }
 }
 
 impl Session {
@@ -134,8 +159,11 @@ impl Session {
             self.give_up_track(bound);
             return false;
         }
-        let place = Location::new(object.group, object.object);
-        self.for_holders(bound.alias, Some(place), |request| Event::Object {
+        let seen = Seen {
+            object: &object,
+            priority: header.priority,
+        };
+        self.for_holders(bound.alias, Some(seen), |request| Event::Object {
             request,
             stream,
             header: *header,
@@ -150,11 +178,11 @@ impl Session {
         (alias.born == bound.born).then_some(alias)
     }
 
-    /// Tells the subscriptions under an alias something; about a place, those that it passes.
+    /// Tells the subscriptions under an alias something; about an object, those that it passes.
     fn for_holders(
         &mut self,
         alias: TrackAlias,
-        place: Option<Location>,
+        seen: Option<Seen<'_>>,
         event: impl Fn(RequestId) -> Event,
     ) {
         let holder = |session: &Self, index: usize| {
@@ -166,9 +194,8 @@ impl Session {
         while let Some((request, is_shared)) = holder(self, index) {
             index += 1;
             // A publisher that gives each subscription its own alias has filtered already.
-            let window = self.requests.get(&request).and_then(|entry| entry.window);
-            let passes = match (place, window) {
-                (Some(place), Some(window)) if is_shared => window.contains(place),
+            let passes = match (seen, self.requests.get(&request)) {
+                (Some(seen), Some(entry)) if is_shared => seen.passes(entry),
                 _ => true,
             };
             if passes {
@@ -248,8 +275,11 @@ impl Session {
             }
             return Ok(());
         }
-        let place = Location::new(object.group, object.object);
-        self.for_holders(track_alias, Some(place), |request| Event::Datagram {
+        let seen = Seen {
+            object: &object,
+            priority: object.priority,
+        };
+        self.for_holders(track_alias, Some(seen), |request| Event::Datagram {
             request,
             object: object.clone(),
         });

@@ -10,10 +10,11 @@
 //! draft-ietf-moq-transport-18 sections 2.5.1, 9.3 to 9.22.
 
 use super::super::{
-    Accepted, Event, Message, Origin, ProtocolError, RequestCode, RequestError, RequestId,
+    Accepted, Event, Instant, Message, Origin, ProtocolError, RequestCode, RequestError, RequestId,
     RequestOk, Session, StreamCode, SubscribeOk, checks, request_error,
 };
 use super::Phase;
+use crate::moqt::filter::sets;
 use crate::moqt::message::{FetchOk, RequestKind as Kind};
 use crate::moqt::property::Properties;
 
@@ -22,6 +23,7 @@ const UNEXPECTED: ProtocolError = ProtocolError::violation("answer does not fit 
 impl Session {
     pub(super) fn take_answer(
         &mut self,
+        now: Instant,
         request: RequestId,
         message: Message,
     ) -> Result<(), ProtocolError> {
@@ -30,7 +32,7 @@ impl Session {
         };
         match entry.phase {
             Phase::Pending if entry.origin() == Origin::Local => {
-                self.take_first_answer(request, entry.kind, message)
+                self.take_first_answer(now, request, entry.kind, message)
             }
             Phase::Established => self.take_news(request, message),
             Phase::Pending | Phase::Ending { .. } => Err(UNEXPECTED),
@@ -39,6 +41,7 @@ impl Session {
 
     fn take_first_answer(
         &mut self,
+        now: Instant,
         request: RequestId,
         kind: Kind,
         message: Message,
@@ -51,7 +54,9 @@ impl Session {
             Message::SubscribeOk(answer) if kind == Kind::Subscribe => {
                 self.take_subscribe_ok(request, answer)
             }
-            Message::FetchOk(answer) if kind == Kind::Fetch => self.take_fetch_ok(request, answer),
+            Message::FetchOk(answer) if kind == Kind::Fetch => {
+                self.take_fetch_ok(now, request, answer)
+            }
             Message::RequestOk(answer) if !matches!(kind, Kind::Subscribe | Kind::Fetch) => {
                 self.take_request_ok(request, kind, answer)
             }
@@ -78,6 +83,9 @@ impl Session {
         entry.dynamic_groups = answer.properties.dynamic_groups();
         let largest = answer.parameters.largest;
         entry.window = entry.filter.map(|filter| filter.resolve(largest));
+        entry.default_priority = answer.properties.default_publisher_priority();
+        let range_filters = std::mem::take(&mut entry.range_filters);
+        entry.set_range_filters(range_filters);
         let track = entry.track.clone();
         self.bind_alias(answer.track_alias, request, track.as_ref())?;
         if !self.refuse_unsupported(request, &answer.properties) {
@@ -87,8 +95,13 @@ impl Session {
         Ok(())
     }
 
-    fn take_fetch_ok(&mut self, request: RequestId, answer: FetchOk) -> Result<(), ProtocolError> {
-        self.note_fetch_ok(request, &answer)?;
+    fn take_fetch_ok(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        answer: FetchOk,
+    ) -> Result<(), ProtocolError> {
+        self.note_fetch_ok(now, request, &answer)?;
         if !self.refuse_unsupported(request, &answer.properties) {
             let accepted = Accepted::Fetch(answer);
             self.event(Event::Accepted { request, accepted });
@@ -181,12 +194,16 @@ impl Session {
 
     fn update_answered(&mut self, request: RequestId, answer: Result<RequestOk, RequestError>) {
         if let Some(entry) = self.requests.get_mut(&request)
-            && let Some((used, filter)) = entry.updates_sent.pop_front()
+            && let Some(update) = entry.updates_sent.pop_front()
         {
-            if let (Ok(answer), Some(filter)) = (&answer, filter) {
-                entry.window = Some(filter.resolve(answer.parameters.largest));
+            if let Ok(answer) = &answer {
+                if let Some(filter) = update.filter {
+                    entry.window = Some(filter.resolve(answer.parameters.largest));
+                }
+                let filters = sets::updated(&entry.range_filters, &update.range_filters);
+                entry.set_range_filters(filters);
             }
-            self.own_tokens.answered(&used);
+            self.own_tokens.answered(&update.tokens);
         }
         self.event(Event::Updated { request, answer });
     }

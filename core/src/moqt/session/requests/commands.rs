@@ -3,18 +3,19 @@
 //! Faults of the owner, and commands that come too late, are a `CommandError`. Source:
 //! draft-ietf-moq-transport-18 sections 5.1, 6, 9.3 to 9.22.
 
+use super::super::timeouts::millis;
 use super::super::tokens::Used;
 use super::super::{
-    Bytes, CommandError, Direction, Duration, Goaway, Message, Origin, Output, Parameters,
+    Bytes, CommandError, Direction, Duration, Instant, Message, Origin, Output, Parameters,
     PublishDoneCode, REQUEST_PRIORITY, RequestError, RequestId, RequestOk, Session, Side, State,
     StreamCode, StreamId, SubscribeOk, TrackAlias, TrackNamespace,
 };
 use super::peer::is_reserved;
-use super::{Phase, Request};
+use super::{Phase, Request, UpdateSent};
 use crate::moqt::error::EncodeError;
 use crate::moqt::message::RequestKind as Kind;
 use crate::moqt::message::{
-    Namespace, NamespaceDone, Publish, PublishDone, PublishNamespace, PublishStateNotify,
+    Goaway, Namespace, NamespaceDone, Publish, PublishDone, PublishNamespace, PublishStateNotify,
     RequestUpdate, Subscribe, SubscribeNamespace,
 };
 use crate::moqt::name::{FullTrackName, Location};
@@ -39,6 +40,7 @@ impl Session {
         })?;
         if let Some(entry) = self.requests.get_mut(&id) {
             entry.filter = filter;
+            entry.range_filters.clone_from(&asked.range_filters);
         }
         self.expect_fill(id, id, &asked);
         Ok(id)
@@ -130,7 +132,11 @@ impl Session {
         self.write(stream, head, false);
         self.own_ids.take();
         if let Some(entry) = self.requests.get_mut(&request) {
-            entry.updates_sent.push_back((used, asked.filter));
+            entry.updates_sent.push_back(UpdateSent {
+                tokens: used,
+                filter: asked.filter,
+                range_filters: asked.range_filters.clone(),
+            });
         }
         self.expect_fill(request_id, request, &asked);
         self.note_prefix(request, asked.namespace_prefix);
@@ -178,9 +184,11 @@ impl Session {
     }
 
     /// Asks the peer to move one request elsewhere, once. `uri` is where to, empty for this session;
-    /// only servers may name a place. The owner resets the request when it has waited long enough.
+    /// only servers may name a place. The request is reset with GOING_AWAY when `timeout` is over; one of
+    /// less than a millisecond is none.
     pub fn goaway_request(
         &mut self,
+        now: Instant,
         request: RequestId,
         uri: &str,
         timeout: Duration,
@@ -196,13 +204,17 @@ impl Session {
         if std::mem::replace(&mut entry.goaway_sent, true) {
             return Ok(());
         }
+        let timeout_ms = millis(timeout);
+        entry.goaway_deadline = (timeout_ms > 0).then(|| now + timeout);
         let stream = entry.stream;
         let goaway = Goaway {
             new_session_uri: uri.to_owned(),
-            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            timeout_ms,
             request_id: None,
         };
-        self.send(stream, &Message::Goaway(goaway))
+        self.send(stream, &Message::Goaway(goaway))?;
+        self.arm(request);
+        Ok(())
     }
 
     /// Gives a request up, whoever asked.
@@ -493,7 +505,7 @@ impl Session {
             return;
         };
         self.request_streams.remove(&entry.stream);
-        self.ending.change(request, entry.ending_deadline(), None);
+        self.waiting.change(request, entry.armed, None);
         self.uncount_track(request, &entry);
         for fill in &entry.fills {
             self.fills.remove(fill);

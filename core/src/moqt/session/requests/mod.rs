@@ -17,10 +17,11 @@ mod peer;
 use super::fetch::FetchState;
 use super::tokens::Used;
 use super::{Instant, Origin, PublishDoneCode, RequestId, StreamId, TrackAlias, TrackNamespace};
-use crate::moqt::filter::{Filter, GroupOrder, LocationRange};
+use crate::moqt::filter::sets::{FilterSets, ObjectFilter};
+use crate::moqt::filter::{Filter, GroupOrder, LocationRange, RangeFilter};
 use crate::moqt::message::RequestKind as Kind;
 use crate::moqt::name::FullTrackName;
-use crate::moqt::property::DEFAULT_PRIORITY;
+use crate::moqt::property::{DEFAULT_PRIORITY, Properties};
 use std::collections::{BTreeSet, VecDeque};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,14 @@ pub(in crate::moqt::session) enum Phase {
         streams: u64,
         deadline: Instant,
     },
+}
+
+/// An update of ours that awaits its answer.
+#[derive(Clone, Debug)]
+struct UpdateSent {
+    tokens: Used,
+    filter: Option<Filter>,
+    range_filters: Vec<RangeFilter>,
 }
 
 /// An open request of either end.
@@ -62,14 +71,18 @@ pub struct Request {
     pub(in crate::moqt::session) default_priority: u8,
     /// Aliases of tokens in our first message, until its answer.
     tokens_used: Used,
-    /// Updates of ours that await their answer: the aliases of tokens in them, and a new filter.
-    updates_sent: VecDeque<(Used, Option<Filter>)>,
+    /// Updates of ours that await their answer: the aliases of tokens in them, and new filters.
+    updates_sent: VecDeque<UpdateSent>,
     /// The prefix that we asked about.
     pub(in crate::moqt::session) prefix: Option<TrackNamespace>,
     /// Whether the track's publisher declared that it begins groups when asked.
     pub(in crate::moqt::session) dynamic_groups: bool,
     /// The location filter that we asked for.
     filter: Option<Filter>,
+    /// The range filters that we asked for, as the publisher has agreed to them.
+    range_filters: Vec<RangeFilter>,
+    /// What they ask of objects.
+    pub(in crate::moqt::session) object_filter: Option<Box<ObjectFilter>>,
     /// What it means, once the answer told the largest location; `None` lets everything pass.
     pub(in crate::moqt::session) window: Option<LocationRange>,
     /// Updates of the peer that await ours.
@@ -80,6 +93,10 @@ pub struct Request {
     goaway_received: bool,
     /// Whether we did.
     goaway_sent: bool,
+    /// When it ends by our GOAWAY.
+    pub(in crate::moqt::session) goaway_deadline: Option<Instant>,
+    /// Its place among the session's deadlines.
+    pub(in crate::moqt::session) armed: Option<Instant>,
 }
 
 impl Request {
@@ -103,12 +120,26 @@ impl Request {
             prefix: None,
             dynamic_groups: false,
             filter: None,
+            range_filters: Vec::new(),
+            object_filter: None,
             window: None,
             updates_received: 0,
             announced: BTreeSet::new(),
             goaway_received: false,
             goaway_sent: false,
+            goaway_deadline: None,
+            armed: None,
         }
+    }
+
+    /// Takes range filters of ours that the publisher agreed to. Faulty ones let everything pass: it
+    /// is the publisher that refuses them.
+    fn set_range_filters(&mut self, filters: Vec<RangeFilter>) {
+        let sets = FilterSets::parse_for_objects(&filters, usize::MAX);
+        self.object_filter = sets
+            .ok()
+            .and_then(|sets| sets.for_track(&Properties::default()));
+        self.range_filters = filters;
     }
 
     /// Which end asked.
@@ -151,5 +182,20 @@ impl Request {
             Phase::Ending { deadline, .. } => Some(deadline),
             Phase::Pending | Phase::Established => None,
         }
+    }
+
+    /// When the stream that answers it has to have begun.
+    pub(in crate::moqt::session) fn fetch_deadline(&self) -> Option<Instant> {
+        self.fetch.and_then(FetchState::deadline)
+    }
+
+    /// The earliest of its deadlines.
+    pub(in crate::moqt::session) fn deadline(&self) -> Option<Instant> {
+        let deadlines = [
+            self.ending_deadline(),
+            self.goaway_deadline,
+            self.fetch_deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 }

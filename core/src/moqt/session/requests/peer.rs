@@ -267,7 +267,7 @@ impl Session {
                     streams,
                     deadline,
                 };
-                self.ending.change(request, None, Some(deadline));
+                self.arm(request);
                 self.settle_ending(request);
                 Ok(())
             }
@@ -288,7 +288,7 @@ impl Session {
                 Ok(())
             }
             message if entry.origin() == Origin::Local || entry.kind == Kind::Publish => {
-                self.take_answer(request, message)
+                self.take_answer(now, request, message)
             }
             _ => Err(unexpected()),
         }
@@ -411,13 +411,7 @@ impl Session {
         }
     }
 
-    pub(in crate::moqt::session) fn expire_ending_requests(&mut self, now: Instant) {
-        for request in self.ending.due(now) {
-            self.end_request(request);
-        }
-    }
-
-    pub(super) fn end_request(&mut self, request: RequestId) {
+    pub(in crate::moqt::session) fn end_request(&mut self, request: RequestId) {
         let Some(entry) = self.requests.get(&request) else {
             return;
         };
