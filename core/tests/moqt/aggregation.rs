@@ -349,7 +349,7 @@ fn finished_subgroup_that_is_not_taken_in_time_is_reset() {
         groups(&viewer, request).is_empty(),
         "it was reset on the way"
     );
-    assert_eq!(world.relay.1.borrow().app.metrics().groups_dropped, 1);
+    assert_eq!(world.relay.1.borrow().app.metrics().groups_expired, 1);
     world.send(&publisher, published, 2, "two");
     assert_eq!(groups(&viewer, request), [2]);
 }

@@ -3,7 +3,7 @@
 use crate::house::{House, INPUT, STREAM_KEY, track_name};
 use mainstem_core::moqt::draft::Draft;
 use mainstem_core::moqt::error::{RequestCode, StreamCode};
-use mainstem_core::moqt::message::RequestKind;
+use mainstem_core::moqt::message::{MessageKind, RequestKind};
 use mainstem_core::moqt::relay::Event;
 use mainstem_core::moqt::session::tally::{Ended, Outcome};
 use mainstem_core::transport::Origin;
@@ -58,6 +58,60 @@ fn sessions_and_requests_are_counted_by_draft_kind_and_code() {
         counts.opened.values().sum::<u64>()
     );
     assert!(counts.ended.contains_key(&Ended::Lost));
+}
+
+#[test]
+fn denials_are_counted_by_what_was_refused_and_why() {
+    let mut house = House::new();
+    let track = track_name("stream/org_1/lv_1", "video");
+    let _publisher = house.publisher("moqt-22");
+    let _stranger = house.viewer("moqt-16", "", &track);
+    let _forger = house.viewer("moqt-20", "?tok=nonsense", &track);
+    house.net.settle();
+    let relay = house.relay.borrow();
+    let denials = relay.app.denials();
+    assert_eq!(
+        denials.get(&("request", "no_token")),
+        Some(&1),
+        "{denials:?}"
+    );
+    assert_eq!(
+        denials.get(&("request", "malformed")),
+        Some(&1),
+        "{denials:?}"
+    );
+    assert_eq!(
+        denials.get(&("session", "malformed")),
+        Some(&1),
+        "{denials:?}"
+    );
+    let tally = relay.app.tally();
+    assert_eq!(tally.opened.get(&(Draft::D16, false)), Some(&1));
+}
+
+#[test]
+fn who_leaves_after_goaway_is_counted_as_moved() {
+    let mut house = House::new();
+    let track = track_name("stream/org_1/lv_1", "video");
+    let publisher = house.publisher("moqt-22");
+    // The relay waits a moment for publishers to move.
+    publisher.announce("stream/org_1/lv_1");
+    house.net.settle();
+    let viewer = house.good_viewer("moqt-22", &track);
+    house.net.settle();
+    house.command(|relay, now| relay.drain(now, "", Duration::from_secs(5)));
+    let goaways = |house: &House| {
+        let key = (Origin::Local, MessageKind::Goaway);
+        house.relay.borrow().app.tally().messages.get(&key).copied()
+    };
+    assert_eq!(goaways(&house), Some(2));
+    let session = viewer.session;
+    viewer.node.borrow_mut().app.close(session, "moved");
+    house.net.settle();
+    house.net.advance(Duration::from_secs(6));
+    let tally = house.relay.borrow().app.tally().clone();
+    assert_eq!(tally.moved.get(&Origin::Peer), Some(&1), "{tally:?}");
+    assert_eq!(tally.moved.get(&Origin::Local), None);
 }
 
 #[test]
@@ -139,6 +193,7 @@ fn event_log_is_silent_unless_asked_for_and_may_follow_one_session() {
     let _viewer = house.good_viewer("moqt-22", &track);
     house.net.cut(publisher.id, publisher.session);
     let log = log_of(&house);
+    assert!(log[0].contains("moqt:log_began_late"), "{}", log[0]);
     assert!(log.iter().any(|line| line.contains("moqt:session_closed")));
     let begin = format!("{} ", first.0);
     assert!(log.iter().all(|line| line.starts_with(&begin)), "{log:#?}");

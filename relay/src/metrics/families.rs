@@ -1,22 +1,26 @@
 //! All metrics: name, kind, words, labels, and where the samples come from.
 
-use super::{Family, Figures, Sample, process};
+mod host;
+
+use super::{Family, Figures, Sample};
 use mainstem_core::moqt::error::{PublishDoneCode, RequestCode, SessionCode, StreamCode};
-use mainstem_core::moqt::message::RequestKind;
+use mainstem_core::moqt::message::{MessageKind, RequestKind};
+use mainstem_core::moqt::relay::Metrics;
 use mainstem_core::moqt::session::tally::{Ended, OTHER, Outcome};
 use mainstem_core::moqt::track::delays::BOUNDS_MS;
 use mainstem_core::transport::Origin;
-use mainstem_quic::RTT_BOUNDS_MS;
 
 /// In the order of the page.
 pub(super) fn all() -> impl Iterator<Item = &'static Family> {
     SESSIONS
         .iter()
+        .chain(&MOVES)
         .chain(&TRACKS)
         .chain(&MESH)
+        .chain(&PAST)
         .chain(&OBJECTS)
-        .chain(&QUIC)
-        .chain(&PROCESS)
+        .chain(&host::QUIC)
+        .chain(&host::PROCESS)
 }
 
 const fn family(
@@ -165,6 +169,102 @@ static SESSIONS: [Family; 11] = [
             let (datagrams_in, datagrams_out) = (f.tally.datagrams_in, f.tally.datagrams_out);
             split("direction", [("in", datagrams_in), ("out", datagrams_out)])
         },
+    ),
+];
+
+static MOVES: [Family; 3] = [
+    family(
+        "mainstem_relay_denials_total",
+        "counter",
+        "Refusals for want of permission, by what was refused (session, request, update) and why",
+        &["of", "cause"],
+        |f| {
+            let denials = f.denials.iter();
+            denials
+                .map(|((of, cause), count)| {
+                    let labels = vec![("of", (*of).to_owned()), ("cause", (*cause).to_owned())];
+                    labelled(labels, *count)
+                })
+                .collect()
+        },
+    ),
+    family(
+        "mainstem_relay_goaways_total",
+        "counter",
+        "GOAWAY messages by who sent them, those for one request included",
+        &["by"],
+        |f| {
+            let sent = |by| {
+                let goaways = f.tally.messages.get(&(by, MessageKind::Goaway));
+                goaways.copied().unwrap_or(0)
+            };
+            let (us, peer) = (sent(Origin::Local), sent(Origin::Peer));
+            split("by", [("us", us), ("peer", peer)])
+        },
+    ),
+    family(
+        "mainstem_relay_sessions_moved_total",
+        "counter",
+        "Sessions that an end closed because the other one's GOAWAY asked it to leave",
+        &["by"],
+        |f| {
+            let moved = |by| f.tally.moved.get(&by).copied().unwrap_or(0);
+            let (us, peer) = (moved(Origin::Local), moved(Origin::Peer));
+            split("by", [("us", us), ("peer", peer)])
+        },
+    ),
+];
+
+static PAST: [Family; 5] = [
+    family(
+        "mainstem_relay_fetches",
+        "gauge",
+        "Fetches and fills that are being answered",
+        &[],
+        |f| one(f.relay.fetches as u64),
+    ),
+    family(
+        "mainstem_relay_fetches_total",
+        "counter",
+        "Fetches and fills that were accepted and are over, by what the cache had of them: all (hit), some (partial), not the first place (miss)",
+        &["cache"],
+        |f| {
+            let Metrics {
+                fetches_hit,
+                fetches_partial,
+                fetches_missed,
+                ..
+            } = f.relay;
+            split(
+                "cache",
+                [
+                    ("hit", fetches_hit),
+                    ("partial", fetches_partial),
+                    ("miss", fetches_missed),
+                ],
+            )
+        },
+    ),
+    family(
+        "mainstem_relay_fetches_upstream_total",
+        "counter",
+        "Fetches sent to publishers",
+        &[],
+        |f| one(f.relay.fetches_upstream),
+    ),
+    family(
+        "mainstem_relay_past_objects_sent_total",
+        "counter",
+        "Objects of the past handed to viewers' streams, counted among all objects sent as well",
+        &[],
+        |f| one(f.relay.objects_past),
+    ),
+    family(
+        "mainstem_relay_past_sent_bytes_total",
+        "counter",
+        "Payload bytes of those",
+        &[],
+        |f| one(f.relay.bytes_past),
     ),
 ];
 
@@ -319,11 +419,21 @@ static OBJECTS: [Family; 6] = [
     family(
         "mainstem_relay_groups_dropped_total",
         "counter",
-        "Groups that viewers lost: too late for them, or gone from the cache before they were sent",
+        "Groups or subgroups that viewers lost, once for each: too far behind (late), gone from the cache (evicted), past a delivery time-out (expired), stopped by the viewer, of a malformed track, or past a bound of the cache (over_limit)",
         &["cause"],
         |f| {
-            let (late, evicted) = (f.relay.groups_dropped, f.relay.groups_cut);
-            split("cause", [("late", late), ("evicted", evicted)])
+            let relay = &f.relay;
+            split(
+                "cause",
+                [
+                    ("late", relay.groups_dropped),
+                    ("evicted", relay.groups_cut),
+                    ("expired", relay.groups_expired),
+                    ("stopped", relay.groups_stopped),
+                    ("malformed", relay.groups_malformed),
+                    ("over_limit", relay.groups_over_limit),
+                ],
+            )
         },
     ),
     family(
@@ -348,130 +458,6 @@ static OBJECTS: [Family; 6] = [
             });
             samples
         },
-    ),
-];
-
-static QUIC: [Family; 10] = [
-    family(
-        "mainstem_quic_connections",
-        "gauge",
-        "QUIC connections, in any state",
-        &[],
-        |f| one(f.host.connections_open),
-    ),
-    family(
-        "mainstem_quic_connections_opened_total",
-        "counter",
-        "QUIC connections begun or accepted",
-        &[],
-        |f| one(f.host.connections_opened),
-    ),
-    family(
-        "mainstem_quic_handshakes_refused_total",
-        "counter",
-        "Clients that got no session: host full or a bad first packet, too many of one address, too many handshakes at once (they try again), broken HTTP/3",
-        &["cause"],
-        |f| {
-            let counters = &f.host;
-            split(
-                "cause",
-                [
-                    ("refused", counters.connections_refused),
-                    ("address", counters.connections_refused_address),
-                    ("busy", counters.connections_dropped),
-                    ("http3", counters.refused),
-                ],
-            )
-        },
-    ),
-    family(
-        "mainstem_quic_overloads_total",
-        "counter",
-        "Sessions closed for passing a bound on unsent bytes or waiting streams",
-        &[],
-        |f| one(f.host.overloads),
-    ),
-    family(
-        "mainstem_quic_udp_bytes_total",
-        "counter",
-        "UDP payload bytes",
-        &["direction"],
-        |f| {
-            let (bytes_in, bytes_out) = (f.host.bytes_received, f.host.bytes_sent);
-            split("direction", [("in", bytes_in), ("out", bytes_out)])
-        },
-    ),
-    family(
-        "mainstem_quic_packets_total",
-        "counter",
-        "QUIC packets sent, and those of them that were lost",
-        &["outcome"],
-        |f| {
-            let (sent, lost) = (f.paths.packets_sent, f.paths.packets_lost);
-            split("outcome", [("sent", sent), ("lost", lost)])
-        },
-    ),
-    family(
-        "mainstem_quic_congestion_events_total",
-        "counter",
-        "Times that a congestion window was cut",
-        &[],
-        |f| one(f.paths.congestion_events),
-    ),
-    family(
-        "mainstem_quic_smoothed_rtt_connections",
-        "gauge",
-        "Open connections whose smoothed round trip, in seconds, is at most le",
-        &["le"],
-        |f| {
-            let bounds = RTT_BOUNDS_MS.iter().map(|ms| seconds(*ms));
-            buckets("", &bounds.collect::<Vec<_>>(), &f.paths.rtt)
-        },
-    ),
-    family(
-        "mainstem_quic_unsent_bytes",
-        "gauge",
-        "Bytes that wait to be handed to QUIC, over all connections",
-        &[],
-        |f| one(f.paths.unsent_bytes),
-    ),
-    family(
-        "mainstem_quic_streams_waiting",
-        "gauge",
-        "Streams that wait for their peer's credit",
-        &[],
-        |f| one(f.paths.streams_waiting),
-    ),
-];
-
-static PROCESS: [Family; 4] = [
-    family(
-        "process_cpu_seconds_total",
-        "counter",
-        "Processor time of this process, user and system",
-        &[],
-        |_| known(process::cpu_seconds()),
-    ),
-    family(
-        "process_resident_memory_bytes",
-        "gauge",
-        "Resident memory of this process",
-        &[],
-        |_| known(process::resident_bytes()),
-    ),
-    family(
-        "process_open_fds",
-        "gauge",
-        "Open file descriptors of this process",
-        &[],
-        |_| known(process::open_fds()),
-    ),
-    family(
-        "process_threads",
-        "gauge",
-        "Threads of this process",
-        &[],
-        |_| known(process::threads()),
     ),
 ];
 

@@ -12,7 +12,7 @@
 mod families;
 mod process;
 
-use mainstem_core::moqt::relay::{Metrics, Relay};
+use mainstem_core::moqt::relay::{Denials, Metrics, Relay};
 use mainstem_core::moqt::session::Tally;
 use mainstem_quic::{Counters, Host};
 use std::fmt::Write;
@@ -24,6 +24,8 @@ pub struct Figures {
     pub relay: Metrics,
     /// Sessions, requests and streams.
     pub tally: Tally,
+    /// Refusals for want of permission.
+    pub denials: Denials,
     /// Connections and packets.
     pub host: Counters,
     /// Paths.
@@ -36,6 +38,7 @@ impl Figures {
         Self {
             relay: host.app().metrics(),
             tally: host.app().tally().clone(),
+            denials: host.app().denials().clone(),
             host: host.counters(),
             paths: host.figures(),
         }

@@ -110,6 +110,24 @@ impl Cause {
         }
     }
 
+    /// For counters.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::NoToken => "no_token",
+            Self::NotGranted => "not_granted",
+            Self::Token(TokenError::Expired) => "expired",
+            Self::Token(TokenError::NotYetValid) => "not_yet_valid",
+            Self::Token(TokenError::UnknownKey) => "unknown_key",
+            Self::Token(TokenError::InactiveKey) => "inactive_key",
+            Self::Token(TokenError::BadSignature) => "bad_signature",
+            Self::Token(
+                TokenError::WrongOwner | TokenError::WrongAudience | TokenError::WrongInput,
+            ) => "wrong_input",
+            Self::Token(error) if error.is_malformed() => "malformed",
+            Self::Token(_) => "other_token",
+        }
+    }
+
     /// For the peer; begins with the word that clients look for.
     pub(super) fn reason(self) -> String {
         match self {

@@ -86,10 +86,10 @@ impl Relay {
         let requests = peer.held.iter().filter(|event| is_request(event)).count();
         peer.held_bytes = peer.held_bytes.saturating_add(payload + EVENT_BYTES);
         if is_request(&event) && requests >= self.config.requests_held_max {
-            let reason = "too many requests before the stream key was checked";
+            let reason = "too many requests before the stream key was checked (requests_held_max)";
             self.deny_session(session, SessionCode::UNAUTHORIZED, reason);
         } else if peer.held_bytes > self.config.held_bytes_max {
-            let reason = "too many bytes before the stream key was checked";
+            let reason = "too many bytes before the stream key was checked (held_bytes_max)";
             self.deny_session(session, SessionCode::UNAUTHORIZED, reason);
         } else {
             peer.held.push(event);
@@ -159,6 +159,14 @@ impl Relay {
     pub(super) fn deny_session(&mut self, session: SessionId, code: SessionCode, reason: &str) {
         self.sessions.close(session, code, reason);
         self.metrics.sessions_denied += 1;
+        let cause = match code {
+            SessionCode::EXPIRED_AUTH_TOKEN => "expired",
+            SessionCode::MALFORMED_AUTH_TOKEN => "malformed",
+            SessionCode::INVALID_PATH => "invalid_path",
+            SessionCode::INTERNAL_ERROR => "not_decided",
+            _ => "unauthorized",
+        };
+        self.count_denial("session", cause);
         if let Some(peer) = self.peers.get_mut(&session) {
             peer.held = Vec::new();
             let (remote, reason) = (peer.remote, reason.to_owned());

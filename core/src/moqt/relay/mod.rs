@@ -52,7 +52,7 @@ use std::time::Duration;
 use tracks::{Entry, Offers, Questions};
 
 pub use access::Policy;
-pub use visibility::SessionSummary;
+pub use visibility::{Denials, SessionSummary};
 
 /// Bounds and habits of a relay.
 #[derive(Clone, Debug)]
@@ -214,6 +214,16 @@ pub struct Metrics {
     pub fetches_accepted: u64,
     /// Fetches sent to publishers so far.
     pub fetches_upstream: u64,
+    /// Fetches and fills so far that the cache answered alone.
+    pub fetches_hit: u64,
+    /// Those that it answered in part.
+    pub fetches_partial: u64,
+    /// Those that it had nothing for.
+    pub fetches_missed: u64,
+    /// Objects of the past handed to viewers' streams; [`Self::objects_sent`] counts them too.
+    pub objects_past: u64,
+    /// Payload bytes of those.
+    pub bytes_past: u64,
     /// Bytes of retained groups.
     pub cache_bytes: usize,
     /// Objects received from publishers, duplicates left out.
@@ -224,10 +234,18 @@ pub struct Metrics {
     pub objects_sent: u64,
     /// Payload bytes of those.
     pub bytes_sent: u64,
-    /// Groups that slow viewers lost because they were too late.
+    /// Groups that slow viewers lost because they were too far behind.
     pub groups_dropped: u64,
     /// Groups that viewers lost because they left the cache.
     pub groups_cut: u64,
+    /// Subgroups that viewers lost to a delivery time-out.
+    pub groups_expired: u64,
+    /// Subgroups whose stream a viewer stopped.
+    pub groups_stopped: u64,
+    /// What viewers lost because their track was malformed, once for each viewer.
+    pub groups_malformed: u64,
+    /// Subgroups that viewers lost because an object passed a bound of the cache, once for each viewer.
+    pub groups_over_limit: u64,
     /// How long objects waited for the transport of each viewer.
     pub delays: Delays,
     /// Publishers' requests that were ended because of what they sent.
@@ -347,6 +365,7 @@ pub struct Relay {
     /// The one by which the deadlines of tokens were armed.
     armed_by: Option<(Instant, UnixTime)>,
     metrics: Metrics,
+    denials: Denials,
     events: VecDeque<Event>,
 }
 
@@ -386,6 +405,7 @@ impl Relay {
             clock: None,
             armed_by: None,
             metrics: Metrics::default(),
+            denials: Denials::new(),
             events: VecDeque::new(),
         }
     }
@@ -440,6 +460,8 @@ impl Relay {
             metrics.bytes_sent += counters.bytes_sent;
             metrics.groups_dropped += counters.groups_dropped;
             metrics.groups_cut += counters.groups_cut;
+            metrics.groups_expired += counters.groups_expired;
+            metrics.groups_stopped += counters.groups_stopped;
             metrics.delays.merge(&counters.delays);
         }
         Metrics {

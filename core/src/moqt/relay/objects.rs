@@ -81,6 +81,7 @@ impl Relay {
                 .track
                 .end_subgroup(now, sessions, group, subgroup, End::Abandoned);
             self.metrics.objects_over_limit += 1;
+            self.metrics.groups_over_limit += entry.track.subscribers_len() as u64;
             return inserted;
         }
         let cache = entry.track.cache();

@@ -86,6 +86,7 @@ impl Relay {
         match self.policy.subscribe(&peer.grant, namespace, tokens, unix) {
             Ok(allowed) => Some(allowed),
             Err(denied) => {
+                self.count_denial("request", denied.cause.name());
                 self.refuse(key, denied.cause.request_code(), &denied.cause.reason());
                 if denied.ends_session {
                     self.deny_for(key.0, denied.cause);
@@ -126,7 +127,11 @@ impl Relay {
         };
         let is_upload = self.may_upload(key.0, &name);
         let Some(track) = self.track_of(name.clone()) else {
-            self.refuse(key, RequestCode::EXCESSIVE_LOAD, "too many tracks");
+            self.refuse(
+                key,
+                RequestCode::EXCESSIVE_LOAD,
+                "too many tracks (tracks_max)",
+            );
             return;
         };
         let forward = is_upload || self.forward_for_publish(track);
@@ -192,6 +197,7 @@ impl Relay {
         match self.policy.publish(&peer.grant, namespace) {
             Ok(canonical) => Some(canonical),
             Err(denied) => {
+                self.count_denial("request", denied.cause.name());
                 self.refuse(key, denied.cause.request_code(), &denied.cause.reason());
                 None
             }

@@ -65,7 +65,8 @@ impl Relay {
         answer: &mut RequestOk,
     ) -> Result<(), RequestError> {
         if !parameters.authorization_tokens.is_empty() {
-            self.renew(now, key, parameters).map_err(refusal)?;
+            self.renew(now, key, parameters)
+                .map_err(|cause| self.update_denied(cause))?;
         }
         answer.parameters.expires_ms = self.request_expires_ms(now, key);
         if self.update_offer(key, parameters) {
@@ -90,7 +91,8 @@ impl Relay {
         parameters: &Parameters,
     ) -> Result<(), RequestError> {
         if !parameters.authorization_tokens.is_empty() {
-            self.renew(now, key, parameters).map_err(refusal)?;
+            self.renew(now, key, parameters)
+                .map_err(|cause| self.update_denied(cause))?;
         }
         self.set_fetch_priority(key, parameters);
         Ok(())
@@ -128,7 +130,7 @@ impl Relay {
 
     /// Whether a request about a prefix may become this one.
     pub(super) fn permit_update(
-        &self,
+        &mut self,
         now: Instant,
         key: RequestKey,
         prefix: &TrackNamespace,
@@ -136,13 +138,19 @@ impl Relay {
     ) -> Result<Allowed, RequestError> {
         let unix = self.unix_now(now);
         let peer = self.peers.get(&key.0);
-        let grant = peer
-            .map(|peer| &peer.grant)
-            .ok_or(refusal(Cause::NotGranted))?;
         let tokens = &update.authorization_tokens;
-        self.policy
-            .subscribe(grant, prefix, tokens, unix)
-            .map_err(|denied| refusal(denied.cause))
+        let judged = match peer {
+            Some(peer) => self.policy.subscribe(&peer.grant, prefix, tokens, unix),
+            None => {
+                return Err(self.update_denied(Cause::NotGranted));
+            }
+        };
+        judged.map_err(|denied| self.update_denied(denied.cause))
+    }
+
+    fn update_denied(&mut self, cause: Cause) -> RequestError {
+        self.count_denial("update", cause.name());
+        RequestError::new(cause.request_code(), cause.reason())
     }
 
     fn update_watch(
@@ -186,10 +194,6 @@ impl Relay {
             self.list_namespaces(key);
         }
     }
-}
-
-fn refusal(cause: Cause) -> RequestError {
-    RequestError::new(cause.request_code(), cause.reason())
 }
 
 impl Announced {

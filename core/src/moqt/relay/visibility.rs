@@ -7,8 +7,13 @@ use super::{Event, Peer, Relay};
 use crate::moqt::session::{Session, Tally, record::Record};
 use crate::time::Instant;
 use crate::transport::{Carrier, Closed, SessionId};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// Refusals for want of permission: of what (`session`, `request` or `update`), and why. All causes are words
+/// of this relay's own, so there are few.
+pub type Denials = BTreeMap<(&'static str, &'static str), u64>;
 
 /// What happened to a session, for the log.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,12 +32,23 @@ pub struct SessionSummary {
     pub bytes_in: u64,
     /// Stream bytes to the peer.
     pub bytes_out: u64,
+    /// Whether an event log of it is kept.
+    pub is_logged: bool,
 }
 
 impl Relay {
     /// What the sessions have done so far, by draft, kind and code.
     pub fn tally(&self) -> &Tally {
         self.sessions.tally()
+    }
+
+    /// Sessions and requests that were refused for want of permission.
+    pub fn denials(&self) -> &Denials {
+        &self.denials
+    }
+
+    pub(super) fn count_denial(&mut self, of: &'static str, cause: &'static str) {
+        *self.denials.entry((of, cause)).or_insert(0) += 1;
     }
 
     /// Switches the event log of all sessions on or off, those that open later included.
@@ -53,10 +69,8 @@ impl Relay {
     }
 
     fn summary(&self, now: Instant, session: SessionId, peer: &Peer) -> SessionSummary {
-        let (bytes_in, bytes_out) = self
-            .sessions
-            .session(session)
-            .map_or((0, 0), Session::stream_bytes);
+        let open = self.sessions.session(session);
+        let (bytes_in, bytes_out) = open.map_or((0, 0), Session::stream_bytes);
         SessionSummary {
             session,
             remote: peer.remote,
@@ -65,6 +79,7 @@ impl Relay {
             age: now.saturating_since(peer.opened),
             bytes_in,
             bytes_out,
+            is_logged: open.is_some_and(Session::is_logging),
         }
     }
 

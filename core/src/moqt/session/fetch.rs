@@ -216,7 +216,9 @@ impl Session {
         let body = super::Payload::default();
         self.send_fetch_item(stream, body, fin, notify, |writer, head| {
             writer.encode_gap(kind, end, head)
-        })
+        })?;
+        self.note_fetch_gap_sent(stream, kind, end);
+        Ok(())
     }
 
     fn send_fetch_item(
@@ -406,6 +408,7 @@ impl Session {
             };
             match (event, *bound) {
                 (FetchEvent::Header(id), _) => {
+                    self.note_fetch_stream(stream, id);
                     let Some((binding, order)) = self.bind_fetch(stream, id) else {
                         self.stop(stream, StreamCode::CANCELLED);
                         return Ok(false);

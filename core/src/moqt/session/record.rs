@@ -10,9 +10,9 @@
 //! Source: draft-pardue-moq-qlog-moq-events; RFC 7464 (JSON text sequences) for the file's form, which
 //! is the owner's.
 
-use crate::moqt::message::Message;
-use crate::moqt::name::FullTrackName;
-use crate::moqt::object::{Object, ObjectStatus, SubgroupHeader, SubgroupId};
+use crate::moqt::message::{FetchTarget, Message};
+use crate::moqt::name::{FullTrackName, Location};
+use crate::moqt::object::{GapKind, Object, ObjectStatus, SubgroupHeader, SubgroupId};
 use crate::moqt::parameter::AuthorizationToken;
 use crate::time::Instant;
 use crate::transport::{Direction, Origin, StreamId};
@@ -37,6 +37,19 @@ pub enum Body {
         /// How it is carried.
         carrier: &'static str,
     },
+    /// The log was switched on in the middle of the session: it does not tell of what was before.
+    LogBegan {
+        /// The draft's protocol name.
+        protocol: &'static str,
+        /// How it is carried.
+        carrier: &'static str,
+        /// Requests that were open.
+        requests: usize,
+        /// Streams that were open: the peer's, and data streams of ours.
+        streams: (usize, usize),
+    },
+    /// The log was switched off in the middle of the session.
+    LogEnded,
     /// A control message.
     Message {
         /// Who sent it.
@@ -55,12 +68,25 @@ pub enum Body {
         /// Its header.
         header: SubgroupHeader,
     },
-    /// A fetch stream of ours.
+    /// The header of a fetch stream.
     FetchStream {
+        /// Who sent it.
+        from: Origin,
         /// The stream.
         stream: StreamId,
         /// The FETCH, or the subscription that is being filled.
         request: u64,
+    },
+    /// A gap on a fetch stream: nothing since the item before it, up to `end`.
+    FetchGap {
+        /// Who sent it.
+        from: Origin,
+        /// The stream.
+        stream: StreamId,
+        /// What is the matter with those places.
+        kind: GapKind,
+        /// The last of them.
+        end: Location,
     },
     /// An object, without its payload.
     Object {
@@ -136,6 +162,22 @@ impl Body {
                 let data = json!({ "protocol": protocol, "carrier": carrier });
                 ("session_opened".to_owned(), data)
             }
+            Self::LogBegan {
+                protocol,
+                carrier,
+                requests,
+                streams: (incoming, outgoing),
+            } => (
+                "log_began_late".to_owned(),
+                json!({
+                    "protocol": protocol,
+                    "carrier": carrier,
+                    "open_requests": requests,
+                    "open_streams_remote": incoming,
+                    "open_streams_local": outgoing,
+                }),
+            ),
+            Self::LogEnded => ("log_ended_early".to_owned(), json!({})),
             Self::Message {
                 from,
                 stream,
@@ -151,9 +193,31 @@ impl Body {
                 let data = subgroup_to_json(*stream, header);
                 ("subgroup_header_created".to_owned(), data)
             }
-            Self::FetchStream { stream, request } => {
+            Self::FetchStream {
+                from,
+                stream,
+                request,
+            } => {
                 let data = json!({ "stream_id": stream_name(*stream), "request_id": request });
-                ("fetch_header_created".to_owned(), data)
+                (made("fetch_header", *from), data)
+            }
+            Self::FetchGap {
+                from,
+                stream,
+                kind,
+                end,
+            } => {
+                let data = json!({
+                    "stream_id": stream_name(*stream),
+                    "kind": match kind {
+                        GapKind::NonExistent => "non_existent",
+                        GapKind::Unknown => "unknown",
+                        GapKind::TimedOut => "timed_out",
+                    },
+                    "end_group_id": end.group,
+                    "end_object_id": end.object,
+                });
+                (made("fetch_gap", *from), data)
             }
             Self::Object { .. } => self.object_to_json(),
             Self::StreamOpened { stream } => {
@@ -272,7 +336,15 @@ pub(super) fn of_message(from: Origin, stream: StreamId, message: &Message) -> B
             let tokens = &setup.authorization_tokens;
             put("authorization_tokens", token_kinds(tokens));
         }
+        Message::Fetch(fetch) => match &fetch.target {
+            FetchTarget::Track(_) => {}
+            FetchTarget::RelativeJoin { joining, .. }
+            | FetchTarget::AbsoluteJoin { joining, .. } => {
+                put("joining_request_id", json!(joining.0));
+            }
+        },
         Message::Goaway(goaway) => {
+            put("timeout_ms", json!(goaway.timeout_ms));
             let uri = without_query(&goaway.new_session_uri);
             put("new_session_uri", json!(uri));
         }
@@ -283,6 +355,11 @@ pub(super) fn of_message(from: Origin, stream: StreamId, message: &Message) -> B
         }
         Message::SubscribeTracks(of) => {
             put("track_namespace_prefix", json!(of.prefix.to_string()));
+        }
+        Message::FetchOk(ok) => {
+            put("end_group_id", json!(ok.end_group));
+            put("end_object_id", json!(ok.end_object));
+            put("end_of_track", json!(ok.end_of_track));
         }
         Message::RequestError(error) => {
             put("error_code", json!(error.code.0));
@@ -311,6 +388,10 @@ fn track_of(message: &Message) -> Option<(&FullTrackName, Option<u64>)> {
         Message::Subscribe(of) => Some((&of.track, None)),
         Message::Publish(of) => Some((&of.track, Some(of.track_alias.0))),
         Message::TrackStatus(of) => Some((&of.track, None)),
+        Message::Fetch(of) => match &of.target {
+            FetchTarget::Track(track) => Some((track, None)),
+            FetchTarget::RelativeJoin { .. } | FetchTarget::AbsoluteJoin { .. } => None,
+        },
         _ => None,
     }
 }

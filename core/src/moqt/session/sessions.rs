@@ -111,16 +111,24 @@ impl Sessions {
     /// Switches the event log of all sessions on or off, those that open later included.
     pub fn log_all(&mut self, is_on: bool) {
         self.logs_all = is_on;
-        for session in self.by_id.values_mut() {
-            session.watch.log(is_on);
+        let ids: Vec<SessionId> = self.ids().collect();
+        for id in ids {
+            self.log(id, is_on);
         }
     }
 
     /// Switches one session's event log on or off; false when there is no such session. A log that
-    /// begins late does not tell of what was before.
+    /// begins late says so, and does not tell of what was before.
     pub fn log(&mut self, id: SessionId, is_on: bool) -> bool {
-        let session = self.session_mut(id);
-        session.map(|session| session.watch.log(is_on)).is_some()
+        let Some(session) = self.session_mut(id) else {
+            return false;
+        };
+        let is_new = is_on && !session.watch.is_logging();
+        session.watch.log(is_on);
+        if is_new {
+            session.note_log_begins();
+        }
+        true
     }
 
     /// The next record of an event log.
@@ -213,7 +221,11 @@ impl Sessions {
         self.by_id.insert(id, session);
         self.touched.insert(id);
         if self.by_id.len() > self.config.sessions_max {
-            self.close(id, SessionCode::INTERNAL_ERROR, "too many sessions");
+            self.close(
+                id,
+                SessionCode::INTERNAL_ERROR,
+                "too many sessions (sessions_max)",
+            );
         }
     }
 
@@ -267,7 +279,9 @@ impl Sessions {
                         session.note_event(&event);
                         if let Event::Closed(closed) = &event {
                             is_over = true;
-                            self.tally.close(session.draft, session.carrier, closed);
+                            let (draft, carrier) = (session.draft, session.carrier);
+                            let asked = session.asked_to_leave();
+                            self.tally.close(draft, carrier, closed, &asked);
                         }
                         self.events.push_back((id, event));
                     }
@@ -276,7 +290,7 @@ impl Sessions {
             for note in session.watch.notes.drain(..) {
                 self.tally.message(&note);
             }
-            if session.watch.is_logging() {
+            if session.watch.has_records() {
                 let room = RECORDS_MAX.saturating_sub(self.records.len());
                 let records = session.watch.take_records().into_iter().take(room);
                 self.records.extend(records.map(|record| (id, record)));

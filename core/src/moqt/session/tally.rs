@@ -46,6 +46,8 @@ pub struct Tally {
     pub opened: BTreeMap<(Draft, bool), u64>,
     /// Sessions ended.
     pub ended: BTreeMap<Ended, u64>,
+    /// Sessions that ended after a GOAWAY, by the end that was asked to leave and then closed it.
+    pub moved: BTreeMap<Origin, u64>,
     /// Requests by who asked, kind and what became of them.
     pub requests: BTreeMap<(Origin, RequestKind, Outcome), u64>,
     /// Control messages by who sent them.
@@ -75,7 +77,14 @@ impl Tally {
         add(&mut self.opened, kind);
     }
 
-    pub(super) fn close(&mut self, draft: Draft, carrier: Carrier, closed: &Closed) {
+    /// `asked` are the ends that were asked to leave.
+    pub(super) fn close(
+        &mut self,
+        draft: Draft,
+        carrier: Carrier,
+        closed: &Closed,
+        asked: &[Origin],
+    ) {
         if let Some(open) = self
             .open
             .get_mut(&(draft, carrier == Carrier::WebTransport))
@@ -84,6 +93,9 @@ impl Tally {
         }
         let ended = match closed {
             Closed::Application { by, code, .. } => {
+                if asked.contains(by) {
+                    add(&mut self.moved, *by);
+                }
                 Ended::Closed(*by, known(*code, SessionCode(*code).name()))
             }
             Closed::Transport { .. } => Ended::Lost,

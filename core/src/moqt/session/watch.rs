@@ -13,7 +13,8 @@ use super::{
     StreamCode, StreamEvent, StreamId,
 };
 use crate::moqt::message::{MessageKind, RequestKind};
-use crate::moqt::object::{Object, SubgroupHeader};
+use crate::moqt::name::Location;
+use crate::moqt::object::{GapKind, Object, SubgroupHeader};
 use crate::time::Instant;
 
 /// Records that may wait for the owner, per session.
@@ -41,26 +42,34 @@ pub(super) struct Watch {
     pub(super) bytes_out: u64,
     pub(super) notes: Vec<Note>,
     log: Option<Vec<Record>>,
+    /// The log ends as soon as the owner has what waits.
+    log_ends: bool,
     lost: u64,
 }
 
 impl Watch {
-    /// Switches the event log on or off. What waits is kept.
+    /// Switches the event log on or off. What waits is kept, and a log that ends says so.
     pub(super) fn log(&mut self, is_on: bool) {
-        match (&self.log, is_on) {
-            (None, true) => self.log = Some(Vec::new()),
-            (Some(records), false) if records.is_empty() => self.log = None,
-            _ => {}
+        if is_on {
+            self.log.get_or_insert_default();
+            self.log_ends = false;
+        } else if self.is_logging() {
+            self.record(|| Body::LogEnded);
+            self.log_ends = true;
         }
     }
 
     pub(super) fn is_logging(&self) -> bool {
+        self.log.is_some() && !self.log_ends
+    }
+
+    pub(super) fn has_records(&self) -> bool {
         self.log.is_some()
     }
 
     /// Adds a record, if the log is on.
     pub(super) fn record(&mut self, body: impl FnOnce() -> Body) {
-        let Some(records) = &mut self.log else {
+        let Some(records) = self.log.as_mut().filter(|_| !self.log_ends) else {
             return;
         };
         if records.len() >= RECORDS_MAX {
@@ -78,12 +87,20 @@ impl Watch {
 
     /// Takes what was recorded.
     pub(super) fn take_records(&mut self) -> Vec<Record> {
+        if std::mem::take(&mut self.log_ends) {
+            return self.log.take().unwrap_or_default();
+        }
         self.log.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 
 /// Hooks: one line each where something happens.
 impl Session {
+    /// Whether an event log is kept.
+    pub fn is_logging(&self) -> bool {
+        self.watch.is_logging()
+    }
+
     /// Stream bytes from the peer, and to it.
     pub fn stream_bytes(&self) -> (u64, u64) {
         (self.watch.bytes_in, self.watch.bytes_out)
@@ -111,13 +128,39 @@ impl Session {
             .record(|| super::record::of_message(from, stream, message));
     }
 
+    /// The ends that were asked to leave by the other one's GOAWAY.
+    pub(super) fn asked_to_leave(&self) -> Vec<Origin> {
+        let asked = [
+            self.goaway_sent.then_some(Origin::Peer),
+            self.goaway_received.then_some(Origin::Local),
+        ];
+        asked.into_iter().flatten().collect()
+    }
+
+    /// The log is switched on in the middle of the session.
+    pub(super) fn note_log_begins(&mut self) {
+        let (protocol, carrier) = (self.draft.protocol(), self.carrier_name());
+        let requests = self.requests.len();
+        let streams = (self.incoming.len(), self.outgoing.len());
+        self.watch.record(|| Body::LogBegan {
+            protocol,
+            carrier,
+            requests,
+            streams,
+        });
+    }
+
+    fn carrier_name(&self) -> &'static str {
+        match self.carrier {
+            Carrier::Quic => "quic",
+            Carrier::WebTransport => "webtransport",
+        }
+    }
+
     /// The session began with this SETUP.
     pub(super) fn note_opened(&mut self, setup: Setup) {
         let protocol = self.draft.protocol();
-        let carrier = match self.carrier {
-            Carrier::Quic => "quic",
-            Carrier::WebTransport => "webtransport",
-        };
+        let carrier = self.carrier_name();
         self.watch.record(|| Body::Opened { protocol, carrier });
         let stream = self.control_out;
         self.watch
@@ -183,6 +226,17 @@ impl Session {
                 self.watch
                     .record(|| super::record::of_fetched(Origin::Peer, *stream, object));
             }
+            Event::FetchGap {
+                stream, kind, end, ..
+            } => {
+                let (stream, kind, end) = (*stream, *kind, *end);
+                self.watch.record(|| Body::FetchGap {
+                    from: Origin::Peer,
+                    stream,
+                    kind,
+                    end,
+                });
+            }
             Event::Datagram { object, .. } => {
                 self.watch
                     .record(|| super::record::of_object(Origin::Peer, None, object));
@@ -217,10 +271,25 @@ impl Session {
         });
     }
 
-    /// A fetch stream was opened.
+    /// The header of a fetch stream was made or came.
     pub(super) fn note_fetch_stream(&mut self, stream: StreamId, request: RequestId) {
-        let request = request.0;
-        self.watch.record(|| Body::FetchStream { stream, request });
+        let (from, request) = (stream.origin(), request.0);
+        self.watch.record(|| Body::FetchStream {
+            from,
+            stream,
+            request,
+        });
+    }
+
+    /// A gap was written to a fetch stream.
+    pub(super) fn note_fetch_gap_sent(&mut self, stream: StreamId, kind: GapKind, end: Location) {
+        let from = Origin::Local;
+        self.watch.record(|| Body::FetchGap {
+            from,
+            stream,
+            kind,
+            end,
+        });
     }
 
     /// An object was written to a fetch stream.

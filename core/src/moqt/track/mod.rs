@@ -103,8 +103,12 @@ pub struct Counters {
     pub objects_sent: u64,
     /// Payload bytes of those.
     pub bytes_sent: u64,
-    /// Groups, or late subgroups, that a subscriber lost.
+    /// Groups that a subscriber lost because it was too far behind.
     pub groups_dropped: u64,
+    /// Subgroups that a subscriber lost to a delivery time-out.
+    pub groups_expired: u64,
+    /// Subgroups whose stream a subscriber stopped.
+    pub groups_stopped: u64,
     /// Groups that a subscriber lost because they left the cache.
     pub groups_cut: u64,
     /// How long objects waited for the transport.
@@ -511,6 +515,7 @@ impl Track {
     pub fn handle_stopped(&mut self, key: SubscriberKey, stream: StreamId) {
         if let Some(subscription) = self.subscriptions.get_mut(&key) {
             subscription.stopped(stream);
+            self.counters.groups_stopped += 1;
         }
     }
 
@@ -549,7 +554,7 @@ impl Track {
             if let Some(subscription) = self.subscriptions.get_mut(&key) {
                 let (next, late) =
                     subscription.expire_subgroups(now, sessions, key, &self.cache, &self.defaults);
-                self.counters.groups_dropped += late;
+                self.counters.groups_expired += late;
                 self.deadlines.extend(next.map(|at| (at, key)));
             }
             self.settle(now, sessions, key);
@@ -610,7 +615,7 @@ impl Track {
             let sent = subscription.serve(now, sessions, *key, &served);
             self.counters.objects_sent += sent.objects;
             self.counters.bytes_sent += sent.bytes;
-            self.counters.groups_dropped += sent.late;
+            self.counters.groups_expired += sent.late;
             if cached.finished.is_some()
                 && let Some(at) =
                     subscription.subgroup_deadline((group, subgroup), cached, &self.defaults)
@@ -647,7 +652,7 @@ impl Track {
             let sent = subscription.serve(now, sessions, key, &served);
             self.counters.objects_sent += sent.objects;
             self.counters.bytes_sent += sent.bytes;
-            self.counters.groups_dropped += sent.late;
+            self.counters.groups_expired += sent.late;
             if cached.finished.is_some()
                 && let Some(at) =
                     subscription.subgroup_deadline((group, subgroup), cached, &self.defaults)

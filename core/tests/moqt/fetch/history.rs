@@ -25,6 +25,9 @@ fn retained_groups_are_fetched_without_asking_upstream() {
         let metrics = world.metrics();
         assert_eq!((metrics.fetches_accepted, metrics.fetches_upstream), (2, 0));
         assert_eq!(metrics.fetches, 0);
+        assert_eq!((metrics.fetches_hit, metrics.fetches_missed), (2, 0));
+        assert_eq!(metrics.objects_past, 6 + 4, "{draft}");
+        assert!(metrics.bytes_past > 0 && metrics.bytes_past <= metrics.bytes_sent);
     }
 }
 

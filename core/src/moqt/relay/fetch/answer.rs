@@ -1,7 +1,7 @@
 //! A subscriber's fetch: judged, accepted, served, ended.
 
 use super::super::{Relay, RequestKey, Timer, TrackId};
-use super::{Fetch, FetchId, State};
+use super::{Cached, Fetch, FetchId, State};
 use crate::moqt::error::{RequestCode, StreamCode};
 use crate::moqt::filter::sets::FilterSets;
 use crate::moqt::message::{Fetch as FetchMessage, FetchTarget, RequestError};
@@ -49,7 +49,11 @@ impl Relay {
         }
         self.remember_permission(now, key, allowed);
         let Some(track) = self.track_of(name) else {
-            self.refuse(key, RequestCode::EXCESSIVE_LOAD, "too many tracks");
+            self.refuse(
+                key,
+                RequestCode::EXCESSIVE_LOAD,
+                "too many tracks (tracks_max)",
+            );
             return;
         };
         let id = self.insert_fetch(track, key, key, false, parameters);
@@ -61,7 +65,10 @@ impl Relay {
         let limit = self.config.fetch.session_fetches_max;
         let is_full = self.fetches.is_full(key.0, limit);
         if is_full {
-            let mut error = RequestError::new(RequestCode::EXCESSIVE_LOAD, "too many fetches");
+            let mut error = RequestError::new(
+                RequestCode::EXCESSIVE_LOAD,
+                "too many fetches (session_fetches_max)",
+            );
             error.retry_after_ms = Some(1000);
             self.refuse_with(key, error);
         }
@@ -97,6 +104,7 @@ impl Relay {
             tried: BTreeMap::new(),
             upstream: None,
             stream: None,
+            cached: Cached::Whole,
         };
         fetches.by_id.insert(id, fetch);
         fetches.by_request.insert((request, id));
@@ -217,6 +225,14 @@ impl Relay {
             );
             self.metrics.objects_sent += serving.objects_sent - before.0;
             self.metrics.bytes_sent += serving.bytes_sent - before.1;
+            self.metrics.objects_past += serving.objects_sent - before.0;
+            self.metrics.bytes_past += serving.bytes_sent - before.1;
+            if matches!(step, Step::Unknown(_)) && fetch.cached == Cached::Whole {
+                fetch.cached = match serving.objects_sent {
+                    0 => Cached::Nothing,
+                    _ => Cached::Part,
+                };
+            }
             if let (Some(stream), None) = (serving.stream(), fetch.stream) {
                 fetch.stream = Some(stream);
                 self.fetches.by_stream.insert((fetch.name.0, stream), id);
@@ -405,6 +421,13 @@ impl Relay {
             return;
         };
         self.fetches.by_request.remove(&(fetch.request, id));
+        if matches!(fetch.state, State::Serving(_)) {
+            match fetch.cached {
+                Cached::Whole => self.metrics.fetches_hit += 1,
+                Cached::Part => self.metrics.fetches_partial += 1,
+                Cached::Nothing => self.metrics.fetches_missed += 1,
+            }
+        }
         if let Some(stream) = fetch.stream {
             self.fetches.by_stream.remove(&(fetch.name.0, stream));
             if let Some(session) = self.sessions.session_mut(fetch.name.0) {

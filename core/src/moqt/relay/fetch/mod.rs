@@ -127,6 +127,19 @@ struct Fetch {
     upstream: Option<RequestKey>,
     /// The stream that answers it, once open.
     stream: Option<StreamId>,
+    /// What the cache had of it, as far as that is known.
+    cached: Cached,
+}
+
+/// What the cache has of a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cached {
+    /// All so far.
+    Whole,
+    /// Some objects, and then a place that it does not know.
+    Part,
+    /// Not the first place.
+    Nothing,
 }
 
 #[derive(Debug)]

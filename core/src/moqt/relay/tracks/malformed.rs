@@ -42,6 +42,9 @@ impl Relay {
                 let _ = session.cancel(other.1, StreamCode::MALFORMED_TRACK);
             }
         }
+        if let Some(entry) = self.entries.get(&id) {
+            self.metrics.groups_malformed += entry.track.subscribers_len() as u64;
+        }
         self.abort_fetches_of(now, id, StreamCode::MALFORMED_TRACK);
         let code = PublishDoneCode::MALFORMED_TRACK;
         self.end_track(now, id, code, "the track is malformed");

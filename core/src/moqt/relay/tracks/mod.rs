@@ -263,6 +263,8 @@ impl Relay {
         self.metrics.bytes_sent += counters.bytes_sent;
         self.metrics.groups_dropped += counters.groups_dropped;
         self.metrics.groups_cut += counters.groups_cut;
+        self.metrics.groups_expired += counters.groups_expired;
+        self.metrics.groups_stopped += counters.groups_stopped;
         self.metrics.delays.merge(&counters.delays);
     }
 }
