@@ -1,14 +1,21 @@
-//! Settings of a relay's bounds, its event logs and its grease, for every command that runs one.
+//! Settings of a relay's bounds, its grease, its event logs and its admin listener, for every command
+//! that runs one.
 
+use anyhow::Context;
+use mainstem_core::resolve::Secret;
+use mainstem_relay::{Admin, AdminConfig, EventLogConfig, RelayServer};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 /// Names of these settings, for variables.
-pub(crate) const NAMES: [&str; 4] = [
+pub(crate) const NAMES: [&str; 6] = [
     "cache_mb_max",
     "connections_per_address_max",
     "event_log",
     "grease",
+    "admin",
+    "admin_key_file",
 ];
 /// Megabytes of recent groups, unless the settings say otherwise.
 pub(crate) const CACHE_MB_MAX: usize = 512;
@@ -34,6 +41,60 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BOOL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grease: Option<bool>,
+    /// TCP address for whoever operates the relay: figures, open sessions, event logs on demand
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<SocketAddr>,
+    /// File with the key that requests to the admin address show; needed off loopback
+    #[arg(long, value_name = "FILE", requires = "admin")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_key_file: Option<PathBuf>,
+}
+
+/// Folder of event logs on demand, below the folder of the relay's data.
+const LOGS_ON_DEMAND: &str = "event-logs";
+
+/// The admin listener and the event logs that the settings ask for.
+pub(crate) struct Visibility<'a> {
+    pub(crate) event_log: Option<&'a Path>,
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) admin_key_file: Option<&'a Path>,
+    pub(crate) data_dir: &'a Path,
+}
+
+impl Visibility<'_> {
+    /// Where event logs go: those of all sessions, or those that the admin is asked for.
+    pub(crate) fn event_log(&self) -> Option<EventLogConfig> {
+        match (self.event_log, self.admin) {
+            (Some(folder), _) => Some(EventLogConfig::new(folder)),
+            (None, Some(_)) => {
+                let folder = self.data_dir.join(LOGS_ON_DEMAND);
+                Some(EventLogConfig::on_demand(folder))
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Starts the admin listener, if one is asked for.
+    pub(crate) async fn admin(&self, relay: &RelayServer) -> anyhow::Result<Option<Admin>> {
+        let Some(listen) = self.admin else {
+            return Ok(None);
+        };
+        let key = self.admin_key_file.map(|file| {
+            let key = std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read the key in {}", file.display()))?;
+            anyhow::ensure!(
+                !key.trim().is_empty(),
+                "the key in {} is empty",
+                file.display()
+            );
+            Ok(Secret::new(key.trim()))
+        });
+        let key = key.transpose()?;
+        Ok(Some(
+            Admin::start(AdminConfig { listen, key }, relay).await?,
+        ))
+    }
 }
 
 /// A relay that keeps so many megabytes, and greases or not.

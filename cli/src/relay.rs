@@ -13,7 +13,7 @@ use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use mainstem_core::resolve::Secret;
-use mainstem_relay::{Access, EventLogConfig, RelayServer};
+use mainstem_relay::{Access, RelayServer};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -96,6 +96,8 @@ struct Settings {
     connections_per_address_max: usize,
     grease: bool,
     event_log: Option<PathBuf>,
+    admin: Option<SocketAddr>,
+    admin_key_file: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -121,6 +123,8 @@ impl Default for Settings {
             connections_per_address_max: 0,
             grease: true,
             event_log: None,
+            admin: None,
+            admin_key_file: None,
         }
     }
 }
@@ -148,6 +152,15 @@ impl Settings {
             .merge(Env::prefixed("MAINSTEM_").only(&names))
             .merge(Serialized::defaults(arguments));
         layers.extract().context("the settings")
+    }
+
+    fn visibility(&self) -> bounds::Visibility<'_> {
+        bounds::Visibility {
+            event_log: self.event_log.as_deref(),
+            admin: self.admin,
+            admin_key_file: self.admin_key_file.as_deref(),
+            data_dir: &self.data_dir,
+        }
     }
 
     fn mesh(&self) -> anyhow::Result<mesh::Settings> {
@@ -188,6 +201,9 @@ impl Settings {
 struct Ready {
     moqt: String,
     cert_sha256: String,
+    /// Base URL of the admin listener, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin: Option<String>,
 }
 
 /// Runs the command.
@@ -218,10 +234,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         upstreams: mesh.upstreams()?,
         reset_key: Some(reset_key(&settings.data_dir)?),
         connections_per_address_max: settings.connections_per_address_max,
-        event_log: settings.event_log.as_ref().map(EventLogConfig::new),
+        event_log: settings.visibility().event_log(),
     })
     .map_err(anyhow::Error::from)?;
     mesh.follow_secret(&relay);
+    let admin = settings.visibility().admin(&relay).await?;
     relay.informed().await;
     let address = reachable(relay.local_addr());
     let host = settings.public_host.as_ref();
@@ -231,6 +248,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             None => format!("moqt://{address}"),
         },
         cert_sha256,
+        admin: admin
+            .as_ref()
+            .map(|admin| format!("http://{}", admin.local_addr())),
     };
     if arguments.ready_json {
         println!("{}", serde_json::to_string(&ready)?);
@@ -241,10 +261,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             ready.moqt
         );
         println!("  certificate     sha-256 {}", ready.cert_sha256);
+        if let Some(admin) = &ready.admin {
+            println!("  admin           {admin}");
+        }
     }
     if ends.next().await? == End::Terminate {
         mesh.drain(&relay, &mut ends).await?;
     }
+    drop(admin);
     relay.stop("the relay is shutting down", PATIENCE).await;
     certificate.abort();
     Ok(())

@@ -17,7 +17,7 @@ use mainstem_control::{Control, MetricsPage};
 use mainstem_core::resolve::Secret;
 use mainstem_engine::uplink::Trust;
 use mainstem_engine::{ControlConfig, Engine, RelayConfig};
-use mainstem_relay::{Access, EventLogConfig, RelayServer};
+use mainstem_relay::{Access, Admin, RelayServer};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -108,6 +108,8 @@ pub(crate) struct Settings {
     connections_per_address_max: usize,
     grease: bool,
     event_log: Option<PathBuf>,
+    admin: Option<SocketAddr>,
+    admin_key_file: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -134,6 +136,8 @@ impl Default for Settings {
             connections_per_address_max: 0,
             grease: true,
             event_log: None,
+            admin: None,
+            admin_key_file: None,
         }
     }
 }
@@ -185,6 +189,15 @@ impl Settings {
         )
     }
 
+    fn visibility(&self) -> bounds::Visibility<'_> {
+        bounds::Visibility {
+            event_log: self.event_log.as_deref(),
+            admin: self.admin,
+            admin_key_file: self.admin_key_file.as_deref(),
+            data_dir: &self.data_dir,
+        }
+    }
+
     fn mesh(&self) -> anyhow::Result<mesh::Settings> {
         mesh::Settings::read(mesh::Arguments {
             upstream: self.upstream.clone(),
@@ -215,6 +228,9 @@ pub(crate) struct Ready {
     pub api_key: Option<String>,
     /// SHA-256 of the certificate in hex.
     pub cert_sha256: String,
+    /// Base URL of the relay's admin listener, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
 }
 
 /// The roles, running.
@@ -223,6 +239,7 @@ pub(crate) struct Roles {
     pub ready: Ready,
     control: mainstem_control::Running,
     relay: RelayServer,
+    admin: Option<Admin>,
     engine: mainstem_engine::Running,
     certificate: tokio::task::JoinHandle<()>,
     mesh: mesh::Settings,
@@ -259,11 +276,12 @@ impl Roles {
             clock_skew: mainstem_relay::CLOCK_SKEW_DEFAULT,
             reset_key: Some(reset_key(&settings.data_dir)?),
             connections_per_address_max: settings.connections_per_address_max,
-            event_log: settings.event_log.as_ref().map(EventLogConfig::new),
+            event_log: settings.visibility().event_log(),
         })?;
         // Set once, a few lines after it was made.
         let _ = figures.relay.set(relay.metrics_source());
         mesh.follow_secret(&relay);
+        let admin = settings.visibility().admin(&relay).await?;
         relay.informed().await;
 
         let relay_addr = reachable(relay.local_addr());
@@ -295,11 +313,15 @@ impl Roles {
                 .as_ref()
                 .map(|made| made.api_key.expose().to_owned()),
             cert_sha256: certificate::hex(&cert_sha256),
+            admin: admin
+                .as_ref()
+                .map(|admin| format!("http://{}", admin.local_addr())),
         };
         Ok(Self {
             ready,
             control,
             relay,
+            admin,
             engine,
             certificate,
             mesh,
@@ -314,6 +336,7 @@ impl Roles {
     /// Ends all roles, the encoders' side first.
     pub(crate) async fn stop(self) {
         self.engine.stop(PATIENCE).await;
+        drop(self.admin);
         self.relay
             .stop("the relay is shutting down", PATIENCE)
             .await;
@@ -353,6 +376,9 @@ fn print_welcome(ready: &Ready, is_open: bool) {
     );
     println!("  certificate     sha-256 {}", ready.cert_sha256);
     println!("  organisation    {}", ready.org);
+    if let Some(admin) = &ready.admin {
+        println!("  admin           {admin}");
+    }
     if let Some(key) = &ready.api_key {
         println!("  api key         {key}");
         println!("                  shown this once only: keep it now");

@@ -1,6 +1,7 @@
 //! [`EventLog`]: writes the event logs of sessions to files, for qlog's tools.
 //!
-//! One file a session, `SESSION-PROTOCOL.sqlog` below a folder of the start's time: JSON text sequences
+//! One file a session, `START-SESSION-PROTOCOL.sqlog`, or `..-from-MILLISECONDSms.sqlog` where the log was
+//! switched on late: JSON text sequences
 //! (RFC 7464) after draft-ietf-quic-qlog-main-schema, events after draft-pardue-moq-qlog-moq-events.
 //! Files are written on a thread of their own; the shard hands records over and never waits.
 //!
@@ -27,6 +28,8 @@ use std::time::Duration;
 const QUEUE_MAX: usize = 16_384;
 /// Silence after which what was written reaches the files.
 const FLUSH_AFTER: Duration = Duration::from_secs(1);
+/// How long a reader waits for what is still to be written.
+const FLUSH_WAIT: Duration = Duration::from_secs(2);
 /// Separates the texts of a JSON text sequence.
 const RECORD_SEPARATOR: u8 = 0x1e;
 
@@ -39,6 +42,8 @@ pub struct EventLogConfig {
     pub file_bytes_max: u64,
     /// Files that are kept.
     pub files_max: usize,
+    /// Whether all sessions are logged, or those only that somebody asks for.
+    pub is_of_all: bool,
 }
 
 impl EventLogConfig {
@@ -48,14 +53,32 @@ impl EventLogConfig {
             folder: folder.into(),
             file_bytes_max: 16 << 20,
             files_max: 256,
+            is_of_all: true,
+        }
+    }
+
+    /// The same, for those sessions only that somebody asks for while the relay runs.
+    pub fn on_demand(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            is_of_all: false,
+            ..Self::new(folder)
         }
     }
 }
 
-/// Hands records to the writing thread, which ends when this is dropped.
+/// Hands records to the writing thread, which ends when the last of these is dropped.
+#[derive(Clone)]
 pub(crate) struct EventLog {
-    records: SyncSender<(SessionId, Box<Record>)>,
+    jobs: SyncSender<Job>,
     dropped: Arc<AtomicU64>,
+    folder: PathBuf,
+    start: u64,
+}
+
+enum Job {
+    Record(SessionId, Box<Record>),
+    /// Everything before it is to be in the files.
+    Flush(SyncSender<()>),
 }
 
 impl EventLog {
@@ -63,7 +86,8 @@ impl EventLog {
     /// zero.
     pub(crate) fn start(config: EventLogConfig, unix_time_at_epoch: UnixTime) -> io::Result<Self> {
         std::fs::create_dir_all(&config.folder)?;
-        let (records, received) = sync_channel(QUEUE_MAX);
+        let (jobs, received) = sync_channel(QUEUE_MAX);
+        let (folder, start) = (config.folder.clone(), unix_time_at_epoch.as_millis());
         let dropped = Arc::new(AtomicU64::new(0));
         let mut writer = Writer {
             config,
@@ -75,14 +99,41 @@ impl EventLog {
         std::thread::Builder::new()
             .name("event-log".to_owned())
             .spawn(move || writer.run(&received))?;
-        Ok(Self { records, dropped })
+        Ok(Self {
+            jobs,
+            dropped,
+            folder,
+            start,
+        })
     }
 
     /// Takes a record; does not wait.
     pub(crate) fn put(&self, session: SessionId, record: Box<Record>) {
-        if let Err(TrySendError::Full(_)) = self.records.try_send((session, record)) {
+        if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Record(session, record)) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// The newest log of a session, as far as it was written. Blocks, for a moment.
+    pub(crate) fn read(&self, session: SessionId) -> io::Result<Option<Vec<u8>>> {
+        let (done, is_done) = sync_channel(1);
+        if self.jobs.send(Job::Flush(done)).is_ok() {
+            // What is not there in time is left out.
+            let _ = is_done.recv_timeout(FLUSH_WAIT);
+        }
+        let begin = format!("{}-{:08}-", self.start, session.0);
+        let mut newest: Option<(std::time::SystemTime, PathBuf)> = None;
+        for entry in std::fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if !entry.file_name().to_string_lossy().starts_with(&begin) {
+                continue;
+            }
+            let made = entry.metadata()?.modified()?;
+            if newest.as_ref().is_none_or(|(before, _)| made >= *before) {
+                newest = Some((made, entry.path()));
+            }
+        }
+        newest.map(|(_, path)| std::fs::read(path)).transpose()
     }
 }
 
@@ -102,10 +153,16 @@ struct SessionFile {
 }
 
 impl Writer {
-    fn run(&mut self, records: &Receiver<(SessionId, Box<Record>)>) {
+    fn run(&mut self, jobs: &Receiver<Job>) {
         loop {
-            let (session, record) = match records.recv_timeout(FLUSH_AFTER) {
-                Ok(received) => received,
+            let (session, record) = match jobs.recv_timeout(FLUSH_AFTER) {
+                Ok(Job::Record(session, record)) => (session, record),
+                Ok(Job::Flush(done)) => {
+                    self.flush();
+                    // Whoever asked may have gone.
+                    let _ = done.try_send(());
+                    continue;
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     self.flush();
                     continue;
@@ -128,7 +185,7 @@ impl Writer {
     }
 
     fn write(&mut self, session: SessionId, record: &Record) -> io::Result<()> {
-        let is_last = matches!(record.body, Body::Closed { .. });
+        let is_last = matches!(record.body, Body::Closed { .. } | Body::LogEnded);
         if !self.open.contains_key(&session) {
             let file = self.create(session, record)?;
             self.open.insert(session, file);
@@ -150,12 +207,14 @@ impl Writer {
     }
 
     fn create(&mut self, session: SessionId, first: &Record) -> io::Result<SessionFile> {
-        let protocol = match &first.body {
-            Body::Opened { protocol, .. } => protocol,
-            _ => "late",
+        let (protocol, late) = match &first.body {
+            Body::Opened { protocol, .. } => (*protocol, String::new()),
+            // A session may be logged more than once.
+            Body::LogBegan { protocol, .. } => (*protocol, late_suffix(first)),
+            _ => ("late", late_suffix(first)),
         };
         let start = self.unix_time_at_epoch.as_millis();
-        let name = format!("{start}-{:08}-{protocol}.sqlog", session.0);
+        let name = format!("{start}-{:08}-{protocol}{late}.sqlog", session.0);
         let path = self.config.folder.join(name);
         let file = BufWriter::new(File::create(&path)?);
         self.keep(path);
@@ -195,6 +254,11 @@ impl Writer {
             remove(&oldest);
         }
     }
+}
+
+/// When a log begins that is not a session's whole one.
+fn late_suffix(first: &Record) -> String {
+    format!("-from-{}ms", first.at.as_nanos() / 1_000_000)
 }
 
 /// A file that is still written to goes on without a name, and is gone with its session.

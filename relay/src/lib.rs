@@ -4,6 +4,7 @@
 //! | part | what it does |
 //! |---|---|
 //! | [`RelayServer`] | one shard with the relay machine; answers its questions, feeds it changes |
+//! | [`Admin`] | figures, open sessions and their event logs over HTTP, for who operates it |
 //! | [`control`] | the control plane's HTTP face, as a relay needs it |
 //! | [`EventLogConfig`] | where sessions' event logs go, when they are asked for |
 //! | [`metrics`] | what the relay does, in Prometheus' text format |
@@ -13,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 pub mod control;
 mod event_log;
 mod follow;
@@ -20,6 +22,7 @@ pub mod mesh;
 pub mod metrics;
 mod server;
 
+pub use admin::{Admin, AdminConfig, AdminError};
 pub use event_log::EventLogConfig;
 pub use mesh::{Discovery, StaticList, Upstreams};
 pub use server::{

@@ -74,7 +74,7 @@ pub struct Config {
     pub reset_key: Option<[u8; 32]>,
     /// Connections that one address may have; 0 for no bound.
     pub connections_per_address_max: usize,
-    /// Where the event logs of all sessions go; `None` keeps none.
+    /// Where the event logs of sessions go; `None` keeps none.
     pub event_log: Option<EventLogConfig>,
 }
 
@@ -117,6 +117,7 @@ pub struct RelayServer {
     tasks: Vec<tokio::task::JoinHandle<()>>,
     is_informed: watch::Receiver<bool>,
     drained: watch::Receiver<Option<usize>>,
+    event_log: Option<EventLog>,
 }
 
 impl RelayServer {
@@ -128,6 +129,7 @@ impl RelayServer {
         let clock = Clock::start();
         let mut host = host_config(&clock, config.certificates, config.reset_key)?;
         host.limits.connections_per_address_max = config.connections_per_address_max;
+        let logs_all = config.event_log.as_ref().is_some_and(|log| log.is_of_all);
         let event_log = config
             .event_log
             .map(|log| start_log(log, clock))
@@ -142,7 +144,7 @@ impl RelayServer {
         };
         let mut machine = Relay::new(config.relay, policy);
         machine.set_clock(clock.now(), clock.unix_time(clock.now()));
-        machine.log_all(event_log.is_some());
+        machine.log_all(logs_all);
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let (dials, wishes) = mpsc::channel(mesh::DIALS_MAX);
         let (told_drained, drained) = watch::channel(None);
@@ -150,7 +152,7 @@ impl RelayServer {
             questions,
             dials,
             drained: told_drained,
-            event_log,
+            event_log: event_log.clone(),
         };
         let shard = Shard::spawn(
             ShardConfig {
@@ -188,6 +190,7 @@ impl RelayServer {
             tasks,
             is_informed,
             drained,
+            event_log,
         })
     }
 
@@ -219,6 +222,14 @@ impl RelayServer {
     pub fn mesh_control(&self) -> MeshControl {
         MeshControl {
             handle: self.shard.handle(),
+        }
+    }
+
+    /// What [`crate::Admin`] looks at, from any thread.
+    pub(crate) fn inside(&self) -> Inside {
+        Inside {
+            handle: self.shard.handle(),
+            event_log: self.event_log.clone(),
         }
     }
 
@@ -265,6 +276,13 @@ impl MeshControl {
         })
         .await;
     }
+}
+
+/// What somebody who operates a relay may look at and change.
+#[derive(Clone)]
+pub(crate) struct Inside {
+    pub(crate) handle: Handle<Relay>,
+    pub(crate) event_log: Option<EventLog>,
 }
 
 /// Reads a relay's figures.
