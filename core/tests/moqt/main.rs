@@ -17,6 +17,7 @@ mod faults;
 mod fetch;
 mod fetches;
 mod filter;
+mod flood;
 mod house;
 mod known;
 mod legacy;

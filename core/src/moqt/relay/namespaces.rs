@@ -28,7 +28,11 @@ impl Relay {
             return;
         };
         if self.announced.len() >= self.config.namespaces_max {
-            self.refuse(key, RequestCode::EXCESSIVE_LOAD, "too many namespaces");
+            self.refuse(
+                key,
+                RequestCode::EXCESSIVE_LOAD,
+                "too many namespaces (namespaces_max)",
+            );
             return;
         }
         if let Offer::Refused(code, reason) = self.judge_announcement(key, request) {

@@ -125,7 +125,7 @@ impl Session {
         if self.incoming.len() >= self.limits.incoming_streams_max {
             return Err(ProtocolError::new(
                 SessionCode::PROTOCOL_VIOLATION,
-                "more open streams than were granted",
+                "more open streams than were granted (incoming_streams_max)",
             ));
         }
         let mut incoming = match stream.direction() {
@@ -201,7 +201,7 @@ impl Session {
         if self.held_bytes > self.limits.held_bytes_max {
             return Err(ProtocolError::new(
                 SessionCode::PROTOCOL_VIOLATION,
-                "too many bytes wait for SETUP or for a track alias",
+                "too many bytes wait for SETUP or for a track alias (held_bytes_max)",
             ));
         }
         Ok(())

@@ -36,7 +36,10 @@ impl Relay {
             return Offer::Original;
         };
         let read = if link.routes >= limits.announcements_max {
-            Err((RequestCode::EXCESSIVE_LOAD, "too many namespaces"))
+            Err((
+                RequestCode::EXCESSIVE_LOAD,
+                "too many namespaces (namespaces_max)",
+            ))
         } else {
             hops::from_parameters(&request.parameters, relay, own, limits.hops_max)
         };

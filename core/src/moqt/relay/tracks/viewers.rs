@@ -56,7 +56,11 @@ impl Relay {
         parameters: Parameters,
     ) {
         let Some(id) = self.track_of(name.clone()) else {
-            self.refuse(key, RequestCode::EXCESSIVE_LOAD, "too many tracks");
+            self.refuse(
+                key,
+                RequestCode::EXCESSIVE_LOAD,
+                "too many tracks (tracks_max)",
+            );
             return;
         };
         if !self.turn_from(now, id, key.0) {

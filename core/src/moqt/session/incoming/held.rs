@@ -52,7 +52,7 @@ impl Session {
             }
             _ => Err(ProtocolError::new(
                 SessionCode::INTERNAL_ERROR,
-                "too many bytes of unfinished messages",
+                "too many bytes of unfinished messages (unfinished_bytes_max)",
             )),
         }
     }

@@ -62,7 +62,10 @@ impl Session {
         };
         self.peer_ids.observe(id)?;
         let refusal = if self.requests.len() >= self.limits.requests_max {
-            Some((RequestCode::EXCESSIVE_LOAD, "too many open requests"))
+            Some((
+                RequestCode::EXCESSIVE_LOAD,
+                "too many open requests (requests_max)",
+            ))
         } else if self.goaway_sent {
             Some((RequestCode::GOING_AWAY, "this end is going away"))
         } else if is_repeated {
@@ -305,7 +308,7 @@ impl Session {
         if entry.updates_received >= self.limits.request_updates_max {
             return Err(ProtocolError::new(
                 SessionCode::TOO_MANY_REQUEST_UPDATES,
-                "too many unanswered updates of one request",
+                "too many unanswered updates of one request (request_updates_max)",
             ));
         }
         entry.updates_received += 1;
