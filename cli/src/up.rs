@@ -303,20 +303,14 @@ impl Roles {
 
         let _ = figures.engine.set(Arc::clone(&engine.metrics));
 
-        let ready = Ready {
-            http: format!("http://{}", shown(settings, control.local_addr)),
-            moqt: format!("moqt://{}", shown(settings, relay.local_addr())),
-            rtmp: format!("rtmp://{}/live", shown(settings, engine.rtmp_addr)),
-            org: control.org.clone(),
-            api_key: control
-                .bootstrap
-                .as_ref()
-                .map(|made| made.api_key.expose().to_owned()),
-            cert_sha256: certificate::hex(&cert_sha256),
-            admin: admin
-                .as_ref()
-                .map(|admin| format!("http://{}", admin.local_addr())),
-        };
+        let ready = Self::ready(
+            settings,
+            &control,
+            &relay,
+            &engine,
+            admin.as_ref(),
+            &cert_sha256,
+        );
         Ok(Self {
             ready,
             control,
@@ -326,6 +320,29 @@ impl Roles {
             certificate,
             mesh,
         })
+    }
+
+    /// Where the roles serve, and what is shown of them once.
+    fn ready(
+        settings: &Settings,
+        control: &mainstem_control::Running,
+        relay: &RelayServer,
+        engine: &mainstem_engine::Running,
+        admin: Option<&Admin>,
+        cert_sha256: &[u8; 32],
+    ) -> Ready {
+        Ready {
+            http: format!("http://{}", shown(settings, control.local_addr)),
+            moqt: format!("moqt://{}", shown(settings, relay.local_addr())),
+            rtmp: format!("rtmp://{}/live", shown(settings, engine.rtmp_addr)),
+            org: control.org.clone(),
+            api_key: control
+                .bootstrap
+                .as_ref()
+                .map(|made| made.api_key.expose().to_owned()),
+            cert_sha256: certificate::hex(cert_sha256),
+            admin: admin.map(|admin| format!("http://{}", admin.local_addr())),
+        }
     }
 
     /// Sends the relay's clients on, for a shutdown that they are not to notice.

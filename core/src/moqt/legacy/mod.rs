@@ -246,15 +246,19 @@ impl Adapter {
                 code,
                 reason,
             } => {
-                let code = codes::session_to_16(code);
-                self.outward.push_back(Output::Close {
-                    session,
-                    code,
-                    reason,
-                });
+                self.take_close(session, code, reason);
                 Ok(())
             }
         }
+    }
+
+    fn take_close(&mut self, session: SessionId, code: u64, reason: String) {
+        let code = codes::session_to_16(code);
+        self.outward.push_back(Output::Close {
+            session,
+            code,
+            reason,
+        });
     }
 
     fn take_open(&mut self, stream: StreamId, priority: i32) {

@@ -42,6 +42,41 @@ impl Session {
         }
     }
 
+    /// Why a request of the peer is refused before the owner sees it, if it is.
+    fn refusal_of(
+        &self,
+        message: &Message,
+        kind: Kind,
+        track: Option<&FullTrackName>,
+        namespace: Option<&TrackNamespace>,
+    ) -> Option<(RequestCode, &'static str)> {
+        if self.requests.len() >= self.limits.requests_max {
+            Some((
+                RequestCode::EXCESSIVE_LOAD,
+                "too many open requests (requests_max)",
+            ))
+        } else if self.goaway_sent {
+            Some((RequestCode::GOING_AWAY, "this end is going away"))
+        } else if self.is_duplicate(kind, track) {
+            Some((
+                RequestCode::DUPLICATE_SUBSCRIPTION,
+                "the track is subscribed to already",
+            ))
+        } else if namespace.is_some_and(is_reserved) {
+            Some((RequestCode::DOES_NOT_EXIST, "reserved namespace"))
+        } else if matches!(message, Message::Publish(m) if m.properties.unsupported_mandatory().is_some())
+        {
+            Some((
+                RequestCode::UNSUPPORTED_EXTENSION,
+                "a mandatory track property is not understood here",
+            ))
+        } else if let Message::Fetch(fetch) = message {
+            self.fetch_refusal(fetch)
+        } else {
+            None
+        }
+    }
+
     pub(super) fn take_first(
         &mut self,
         stream: StreamId,
@@ -61,32 +96,10 @@ impl Session {
             ));
         };
         self.peer_ids.observe(id)?;
-        let refusal = if self.requests.len() >= self.limits.requests_max {
-            Some((
-                RequestCode::EXCESSIVE_LOAD,
-                "too many open requests (requests_max)",
-            ))
-        } else if self.goaway_sent {
-            Some((RequestCode::GOING_AWAY, "this end is going away"))
-        } else if is_repeated {
+        let refusal = if is_repeated {
             Some(REPEATED_TOKEN)
-        } else if self.is_duplicate(kind, track.as_ref()) {
-            Some((
-                RequestCode::DUPLICATE_SUBSCRIPTION,
-                "the track is subscribed to already",
-            ))
-        } else if namespace.as_ref().is_some_and(is_reserved) {
-            Some((RequestCode::DOES_NOT_EXIST, "reserved namespace"))
-        } else if matches!(&message, Message::Publish(m) if m.properties.unsupported_mandatory().is_some())
-        {
-            Some((
-                RequestCode::UNSUPPORTED_EXTENSION,
-                "a mandatory track property is not understood here",
-            ))
-        } else if let Message::Fetch(fetch) = &message {
-            self.fetch_refusal(fetch)
         } else {
-            None
+            self.refusal_of(&message, kind, track.as_ref(), namespace.as_ref())
         };
         let mut entry = Request::new(stream, kind, track);
         match &message {
