@@ -172,12 +172,15 @@ impl Adapter {
         }
     }
 
-    fn say_datagram(&mut self, session: SessionId, data: Bytes, until: Option<Instant>) {
-        self.outward.push_back(Output::Datagram {
-            session,
-            data,
-            until,
-        });
+    /// What cannot be said is as good as lost.
+    fn say_datagram(&mut self, session: SessionId, data: &Bytes, until: Option<Instant>) {
+        if let Ok(data) = datagram::to_16(data) {
+            self.outward.push_back(Output::Datagram {
+                session,
+                data,
+                until,
+            });
+        }
     }
 
     /// The session wants something done.
@@ -231,10 +234,7 @@ impl Adapter {
                 data,
                 until,
             } => {
-                // What cannot be said is as good as lost.
-                if let Ok(data) = datagram::to_16(&data) {
-                    self.say_datagram(session, data, until);
-                }
+                self.say_datagram(session, &data, until);
                 Ok(())
             }
             Output::Allow { .. } => {
