@@ -26,6 +26,22 @@ struct Asked {
     namespace: Option<TrackNamespace>,
 }
 
+impl Request {
+    /// Keeps what a request of the peer says of itself.
+    fn note(&mut self, message: &Message) {
+        match message {
+            Message::Fetch(fetch) => self.fetch = Some(FetchState::of(fetch)),
+            Message::Subscribe(subscribe) => {
+                self.forward = subscribe.parameters.forward.unwrap_or(true);
+            }
+            Message::Publish(publish) => {
+                self.dynamic_groups = publish.properties.dynamic_groups();
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What the peer says on request streams.
 impl Session {
     pub(in crate::moqt::session) fn take_request_message(
@@ -102,16 +118,7 @@ impl Session {
             self.refusal_of(&message, kind, track.as_ref(), namespace.as_ref())
         };
         let mut entry = Request::new(stream, kind, track);
-        match &message {
-            Message::Fetch(fetch) => entry.fetch = Some(FetchState::of(fetch)),
-            Message::Subscribe(subscribe) => {
-                entry.forward = subscribe.parameters.forward.unwrap_or(true);
-            }
-            Message::Publish(publish) => {
-                entry.dynamic_groups = publish.properties.dynamic_groups();
-            }
-            _ => {}
-        }
+        entry.note(&message);
         if let (Message::Publish(publish), None) = (&message, &refusal) {
             self.bind_alias(publish.track_alias, id, Some(&publish.track))?;
             entry.alias = Some(publish.track_alias);
