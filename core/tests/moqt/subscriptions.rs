@@ -144,10 +144,10 @@ fn subgroup_has_its_time_from_its_end_on_and_is_reset_when_it_is_over() {
             // Only now is the last object known.
             world.write(&publisher, stream, &object(1, 0, 1), true);
             world.net.advance(ms(200));
-            let dropped = |world: &World| world.relay.1.borrow().app.metrics().groups_dropped;
-            assert_eq!(dropped(&world), 0, "{draft}");
+            let expired = |world: &World| world.relay.1.borrow().app.metrics().groups_expired;
+            assert_eq!(expired(&world), 0, "{draft}");
             world.net.advance(ms(200));
-            assert_eq!(dropped(&world), 1, "{draft}");
+            assert_eq!(expired(&world), 1, "{draft}");
             world.net.stall(viewer.id, viewer.session, false);
             assert_eq!(places(&viewer), [(1, 0)], "{draft}");
             assert_eq!(resets(&viewer), [(1, LATE)], "{draft}");
