@@ -162,6 +162,34 @@ impl Body {
     )]
     fn to_json(&self) -> (String, Value) {
         match self {
+            Self::Message {
+                from,
+                stream,
+                kind,
+                fields,
+            } => {
+                let mut message = fields.clone();
+                message.insert("type".to_owned(), json!(kind.to_lowercase()));
+                let data = json!({ "stream_id": stream_name(*stream), "message": message });
+                (made("control_message", *from), data)
+            }
+            Self::Opened { .. }
+            | Self::LogBegan { .. }
+            | Self::LogEnded
+            | Self::Closed { .. }
+            | Self::Lost { .. } => self.session_to_json(),
+            Self::Subgroup { .. }
+            | Self::FetchStream { .. }
+            | Self::FetchGap { .. }
+            | Self::Object { .. }
+            | Self::StreamOpened { .. }
+            | Self::StreamCut { .. } => self.stream_to_json(),
+        }
+    }
+
+    /// What happens to the session as a whole, and to its log.
+    fn session_to_json(&self) -> (String, Value) {
+        match self {
             Self::Opened { protocol, carrier } => {
                 let data = json!({ "protocol": protocol, "carrier": carrier });
                 ("session_opened".to_owned(), data)
@@ -182,17 +210,28 @@ impl Body {
                 }),
             ),
             Self::LogEnded => ("log_ended_early".to_owned(), json!({})),
-            Self::Message {
-                from,
-                stream,
-                kind,
-                fields,
-            } => {
-                let mut message = fields.clone();
-                message.insert("type".to_owned(), json!(kind.to_lowercase()));
-                let data = json!({ "stream_id": stream_name(*stream), "message": message });
-                (made("control_message", *from), data)
-            }
+            Self::Closed {
+                by,
+                code,
+                name,
+                reason,
+            } => (
+                "session_closed".to_owned(),
+                json!({
+                    "initiator": by.map(owner),
+                    "error_code": code,
+                    "error": name,
+                    "reason": reason,
+                }),
+            ),
+            Self::Lost { records } => ("records_lost".to_owned(), json!({ "records": records })),
+            _ => (String::new(), Value::Null),
+        }
+    }
+
+    /// What happens on data streams and to streams of any kind.
+    fn stream_to_json(&self) -> (String, Value) {
+        match self {
             Self::Subgroup { stream, header } => {
                 let data = subgroup_to_json(*stream, header);
                 ("subgroup_header_created".to_owned(), data)
@@ -244,21 +283,7 @@ impl Body {
                     "error": name,
                 }),
             ),
-            Self::Closed {
-                by,
-                code,
-                name,
-                reason,
-            } => (
-                "session_closed".to_owned(),
-                json!({
-                    "initiator": by.map(owner),
-                    "error_code": code,
-                    "error": name,
-                    "reason": reason,
-                }),
-            ),
-            Self::Lost { records } => ("records_lost".to_owned(), json!({ "records": records })),
+            _ => (String::new(), Value::Null),
         }
     }
 
@@ -336,6 +361,9 @@ pub(super) fn of_message(from: Origin, stream: StreamId, message: &Message) -> B
         put("track_name", json!(track.name.to_string()));
         put("track_alias", json!(alias));
     }
+    if let Some(joined) = joined_by(message) {
+        put("joining_request_id", json!(joined));
+    }
     match message {
         Message::Setup(setup) => {
             put("path", json!(setup.path.as_deref().map(without_query)));
@@ -344,13 +372,6 @@ pub(super) fn of_message(from: Origin, stream: StreamId, message: &Message) -> B
             let tokens = &setup.authorization_tokens;
             put("authorization_tokens", token_kinds(tokens));
         }
-        Message::Fetch(fetch) => match &fetch.target {
-            FetchTarget::Track(_) => {}
-            FetchTarget::RelativeJoin { joining, .. }
-            | FetchTarget::AbsoluteJoin { joining, .. } => {
-                put("joining_request_id", json!(joining.0));
-            }
-        },
         Message::Goaway(goaway) => {
             put("timeout_ms", json!(goaway.timeout_ms));
             let uri = without_query(&goaway.new_session_uri);
@@ -388,6 +409,17 @@ pub(super) fn of_message(from: Origin, stream: StreamId, message: &Message) -> B
         stream,
         kind: message.kind().name(),
         fields,
+    }
+}
+
+fn joined_by(message: &Message) -> Option<u64> {
+    match message {
+        Message::Fetch(of) => match &of.target {
+            FetchTarget::Track(_) => None,
+            FetchTarget::RelativeJoin { joining, .. }
+            | FetchTarget::AbsoluteJoin { joining, .. } => Some(joining.0),
+        },
+        _ => None,
     }
 }
 
