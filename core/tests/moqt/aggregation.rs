@@ -395,3 +395,22 @@ fn new_subscriber_priority_moves_streams_that_are_open() {
     let expected = mainstem_core::moqt::track::stream_priority(7, 128, order, 1);
     assert_eq!(moved, [expected]);
 }
+
+#[test]
+fn what_is_published_is_taken_from_the_start_and_never_paused_unless_told_otherwise() {
+    for draft in DRAFTS {
+        let mut world = World::with(Config::default());
+        let (publisher, viewer) = (world.peer(draft), world.peer(draft));
+        let published = world.publish(&publisher, &name("a", "one"));
+        world.send(&publisher, published, 1, "before anybody came");
+        let first = subscribe(&mut world, &viewer, Parameters::default());
+        assert_eq!(groups(&viewer, first), [1], "{draft}");
+        world
+            .act(&viewer, |session| {
+                session.cancel(first, StreamCode::CANCELLED)
+            })
+            .unwrap();
+        world.net.advance(Duration::from_secs(10));
+        assert!(updates(&mut world, &publisher).is_empty(), "{draft}");
+    }
+}

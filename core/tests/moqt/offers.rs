@@ -27,7 +27,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::with(Config::default())
+        // What nobody watches is paused, which these tests look at.
+        Self::with(Config {
+            forward_published: false,
+            ..Config::default()
+        })
     }
 
     pub(crate) fn with(config: Config) -> Self {

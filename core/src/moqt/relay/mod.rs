@@ -80,6 +80,10 @@ pub struct Config {
     pub upload: sdk::Limits,
     /// How long viewers keep their subscription when the publisher is lost.
     pub publisher_linger: Duration,
+    /// Whether a track that is published unasked is taken from the start and never paused, so that
+    /// its newest group is here for the first viewer; otherwise it is forwarded only while somebody
+    /// watches. Publishers built on moq-transport end their track when they are asked to pause.
+    pub forward_published: bool,
     /// How long an upstream subscription outlives its last viewer.
     pub subscriber_linger: Duration,
     /// Longest time that a SUBSCRIBE may wait for a publisher, whatever RENDEZVOUS_TIMEOUT says.
@@ -114,6 +118,7 @@ impl Default for Config {
             fetch: fetch::Limits::default(),
             upload: sdk::Limits::default(),
             publisher_linger: Duration::from_secs(10),
+            forward_published: true,
             subscriber_linger: Duration::from_secs(2),
             rendezvous_max: Duration::from_secs(30),
             resolve_timeout: Duration::from_secs(10),

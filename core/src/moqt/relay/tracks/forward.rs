@@ -2,7 +2,7 @@
 //!
 //! | asked | is | changes by |
 //! |---|---|---|
-//! | FORWARD | 1 while any viewer has objects forwarded, or the relay reads an upload | REQUEST_UPDATE, one at a time |
+//! | FORWARD | 1 while any viewer has objects forwarded, or the relay reads an upload, or keeps what is published | REQUEST_UPDATE, one at a time |
 //! | LOCATION_FILTER | none: one subscription covers every viewer | never |
 //! | NEW_GROUP_REQUEST | the largest that a viewer asked for | once until the largest group rises |
 //!
@@ -78,7 +78,9 @@ impl Relay {
             let Some(asked) = entry.asked.get_mut(key) else {
                 continue;
             };
-            let is_due = asked.forward != wanted && !asked.is_outstanding && !is_upload;
+            let is_kept = self.config.forward_published && *upstream == Upstream::Published;
+            let is_right = asked.forward == wanted || !wanted && is_kept;
+            let is_due = !is_right && !asked.is_outstanding && !is_upload;
             if !is_due || *upstream == Upstream::Pending {
                 continue;
             }

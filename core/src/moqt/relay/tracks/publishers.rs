@@ -234,7 +234,7 @@ impl Relay {
     /// The forward state that the answer to a PUBLISH asks for.
     pub(in crate::moqt::relay) fn forward_for_publish(&self, id: TrackId) -> bool {
         let wanted = self.entries.get(&id).and_then(Entry::wanted_forward);
-        wanted.unwrap_or(false)
+        self.config.forward_published || wanted.unwrap_or(false)
     }
 
     /// A publisher refused our SUBSCRIBE.
