@@ -156,10 +156,6 @@ impl Record {
 }
 
 impl Body {
-    #[expect(
-        clippy::too_many_lines,
-        reason = "one arm for each kind of record, none with a decision of its own"
-    )]
     fn to_json(&self) -> (String, Value) {
         match self {
             Self::Message {
@@ -336,10 +332,6 @@ fn subgroup_to_json(stream: StreamId, header: &SubgroupHeader) -> Value {
 }
 
 /// The record of a control message.
-#[expect(
-    clippy::too_many_lines,
-    reason = "one arm for each kind of message, none with a decision of its own"
-)]
 pub(super) fn of_message(from: Origin, stream: StreamId, message: &Message) -> Body {
     let mut fields = Map::new();
     let mut put = |name: &str, value: Value| {
