@@ -38,6 +38,9 @@ pub(crate) struct Arguments {
     /// Where the other relays' programs are.
     #[arg(long, value_name = "DIRECTORY", env = "MAINSTEM_PEERS")]
     peers: Option<PathBuf>,
+    /// Measure the programs as they were built last.
+    #[arg(long)]
+    built: bool,
     /// Core of the relay.
     #[arg(long, default_value_t = 0)]
     relay_core: usize,
@@ -53,16 +56,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    run::run(
-        Command::new(house::cargo())
-            .current_dir(house::root())
-            .args([
-                "build",
-                "--release",
-                "--package=mainstem-cli",
-                "--package=mainstem-benches",
-            ]),
-    )?;
+    if !arguments.built {
+        build()?;
+    }
     let peers = arguments
         .peers
         .clone()
@@ -108,6 +104,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         house::write(path, &report.page())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn build() -> Result<()> {
+    let mut build = Command::new(house::cargo());
+    build.current_dir(house::root()).args([
+        "build",
+        "--release",
+        "--package=mainstem-cli",
+        "--package=mainstem-benches",
+    ]);
+    run::run(&mut build)
 }
 
 fn measure(
