@@ -12,7 +12,6 @@ use crate::up::{PATIENCE, random_bytes, reachable, reset_key};
 use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use mainstem_core::resolve::Secret;
 use mainstem_relay::{Access, RelayServer};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -184,11 +183,9 @@ impl Settings {
                     .control_secret_file
                     .as_ref()
                     .context("--control needs --control-secret-file")?;
-                let secret = std::fs::read_to_string(file)
-                    .with_context(|| format!("cannot read the secret in {}", file.display()))?;
                 Ok(Access::Control {
                     url: url.clone(),
-                    secret: Secret::new(secret.trim()),
+                    secret: crate::up::shared_secret(file)?,
                 })
             }
             _ => anyhow::bail!("expected either --control or --open-relay"),

@@ -65,6 +65,11 @@ pub(crate) struct Arguments {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub open_relay: bool,
+    /// File with the secret that relays on other machines show the control plane; without it, only
+    /// the relay of this process is known
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub control_secret_file: Option<PathBuf>,
     #[command(flatten)]
     #[serde(flatten)]
     pub mesh: mesh::Arguments,
@@ -93,6 +98,7 @@ pub(crate) struct Settings {
     tls_key: Option<PathBuf>,
     public_host: Option<String>,
     open_relay: bool,
+    control_secret_file: Option<PathBuf>,
     #[serde(deserialize_with = "mesh::list")]
     upstream: Vec<String>,
     #[serde(deserialize_with = "mesh::list")]
@@ -124,6 +130,7 @@ impl Default for Settings {
             tls_key: None,
             public_host: None,
             open_relay: false,
+            control_secret_file: None,
             upstream: Vec::new(),
             plain_upstream: Vec::new(),
             upstream_cert_sha256: Vec::new(),
@@ -159,6 +166,7 @@ impl Settings {
             "tls_key",
             "public_host",
             "open_relay",
+            "control_secret_file",
         ];
         names.extend(mesh::NAMES);
         names.extend(bounds::NAMES);
@@ -166,6 +174,14 @@ impl Settings {
             .merge(Env::prefixed("MAINSTEM_").only(&names))
             .merge(Serialized::defaults(arguments));
         layers.extract().context("the settings")
+    }
+
+    /// What relays show the control plane.
+    fn secret(&self) -> anyhow::Result<Secret> {
+        match &self.control_secret_file {
+            Some(file) => shared_secret(file),
+            None => random_secret(),
+        }
     }
 
     /// How the relay judges who may publish and watch.
@@ -249,7 +265,7 @@ impl Roles {
     /// Starts all roles.
     pub(crate) async fn start(settings: &Settings) -> anyhow::Result<Self> {
         let mesh = settings.mesh()?;
-        let secret = random_secret()?;
+        let secret = settings.secret()?;
         // The control plane comes first and knows the relay only later.
         let figures: Arc<Figures> = Arc::default();
         let mut control = mainstem_control::Config::new(settings.http, &settings.data_dir);
@@ -459,6 +475,23 @@ pub(crate) fn reset_key(data_dir: &Path) -> anyhow::Result<[u8; 32]> {
     let fresh = random_bytes::<32>()?;
     certificate::write_private(&path, &fresh)?;
     Ok(fresh)
+}
+
+/// Shortest secret between relays and the control plane, in bytes.
+const SHARED_SECRET_MIN: usize = 16;
+
+/// The secret in a file that every relay's machine has.
+pub(crate) fn shared_secret(file: &Path) -> anyhow::Result<Secret> {
+    let secret = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the secret in {}", file.display()))?;
+    let secret = secret.trim();
+    anyhow::ensure!(
+        secret.len() >= SHARED_SECRET_MIN,
+        "expected {SHARED_SECRET_MIN} bytes of secret in {} or more, found {}",
+        file.display(),
+        secret.len()
+    );
+    Ok(Secret::new(secret))
 }
 
 fn random_secret() -> anyhow::Result<Secret> {
