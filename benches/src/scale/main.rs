@@ -6,7 +6,7 @@
 //! The median of many repetitions counts, and the two relays take turns, so that a busy machine
 //! disturbs both alike.
 //!
-//! `objects` sends objects of 10,417 bytes, cut as packets cut them, to N viewers, and prints what the
+//! `objects` sends objects of eight packets to N viewers, and prints what the
 //! machine takes per object and viewer. With `--rounds` it does so under a profiler for as long as is
 //! wanted: `valgrind --tool=callgrind scale objects`.
 
