@@ -136,6 +136,11 @@ impl Adapter {
         self.inward.pop_front()
     }
 
+    /// Drops what the session would have seen of a stream that it has stopped.
+    pub(in crate::moqt) fn forget_inward(&mut self, stream: StreamId) {
+        self.inward.retain(|(of, _)| *of != stream);
+    }
+
     /// What the transport is to do next.
     pub(in crate::moqt) fn poll_outward(&mut self) -> Option<Output> {
         self.outward.pop_front()

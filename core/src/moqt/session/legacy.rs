@@ -65,6 +65,13 @@ impl Session {
         }
     }
 
+    /// A stream is stopped: what the adapter has of it already is not to come any more.
+    pub(super) fn forget_inward(&mut self, stream: StreamId) {
+        if let Some(legacy) = &mut self.legacy {
+            legacy.adapter.forget_inward(stream);
+        }
+    }
+
     /// Lets the session see what the adapter made of the peer's or its own words.
     fn take_inward(&mut self) {
         while let Some(legacy) = &mut self.legacy {

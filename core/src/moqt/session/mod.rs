@@ -451,6 +451,7 @@ impl Session {
     }
 
     fn stop(&mut self, stream: StreamId, code: StreamCode) {
+        self.forget_inward(stream);
         let session = self.id;
         self.transport(Output::Stop {
             session,

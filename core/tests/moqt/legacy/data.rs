@@ -33,6 +33,21 @@ fn subscribed() -> Peer {
     peer
 }
 
+#[test]
+fn a_late_stream_of_a_subscription_that_was_given_up_is_stopped_and_the_session_goes_on() {
+    let mut peer = Peer::server();
+    peer.say(&publish(0, "a", 7));
+    let request = peer.asked()[0].0;
+    peer.command(|s| s.accept(request, RequestOk::default()))
+        .unwrap();
+    peer.command(|s| s.cancel(request, StreamCode::CANCELLED))
+        .unwrap();
+    // A subgroup header and two objects, in one piece.
+    let late = Bytes::from_static(b"\x30\x07\x00\x00\x03abc\x00\x03def");
+    peer.data(uni(0), late);
+    assert_eq!(peer.code(), None);
+}
+
 /// A server that publishes to the peer, and the subscription.
 fn publishing() -> (Peer, RequestId) {
     let mut peer = Peer::server();
