@@ -59,7 +59,13 @@ pub(crate) fn ensure(need: Need) -> Result<PathBuf> {
             }
             Ok(PathBuf::from("ffmpeg"))
         }
-        Need::Aiomoqt => python::aiomoqt(),
+        Need::Aiomoqt => {
+            // Its relay is shown a certificate that the suite makes.
+            if !run::is_on_path("openssl") {
+                apt::install(&["openssl"])?;
+            }
+            python::aiomoqt()
+        }
         Need::Clip => clip::ensure(),
     }
 }
