@@ -14,6 +14,7 @@ use mainstem_core::moqt::session::Event as SessionEvent;
 use mainstem_core::moqt::subscriber;
 use mainstem_core::resolve::{Refusal, RefusalCode, ResolveReply};
 use mainstem_core::time::UnixTime;
+use mainstem_core::transport::App;
 use std::time::Duration;
 
 const DRAFTS: [&str; 3] = ["moqt-16", "moqt-18", "moqt-22"];
@@ -584,4 +585,18 @@ fn path_that_leads_nowhere_ends_the_session_as_invalid() {
             assert!(closed.starts_with("0x8: "), "INVALID_PATH, not {closed}");
         }
     }
+}
+
+#[test]
+fn sessions_that_are_over_leave_no_deadline_of_their_tokens() {
+    let (mut house, publisher) = house();
+    for _ in 0..5 {
+        let viewer = house.good_viewer("moqt-22", &video());
+        house.net.cut(viewer.id, viewer.session);
+    }
+    house.net.cut(publisher.id, publisher.session);
+    // What lingers for a publisher or a viewer that may come back is over by then.
+    house.net.advance(Duration::from_secs(30));
+    let deadline = house.relay.borrow().app.next_timeout();
+    assert_eq!(deadline, None, "nothing is left to wait for");
 }

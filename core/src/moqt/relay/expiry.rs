@@ -22,9 +22,10 @@ impl Relay {
         let Some(peer) = self.peers.get_mut(&session) else {
             return;
         };
-        peer.expires = Some(peer.expires.map_or(expires, |before| before.min(expires)));
+        let expires = peer.expires.map_or(expires, |before| before.min(expires));
+        peer.expires = Some(expires);
         if let Some(at) = self.instant_of(now, expires) {
-            self.timers.insert((at, Timer::SessionExpiry(session)));
+            self.arm(at, Timer::SessionExpiry(session));
         }
     }
 
@@ -37,7 +38,7 @@ impl Relay {
     ) {
         self.subscription_expiry.insert(key, expires);
         if let Some(at) = self.instant_of(now, expires) {
-            self.timers.insert((at, Timer::SubscriptionExpiry(key)));
+            self.arm(at, Timer::SubscriptionExpiry(key));
         }
     }
 
@@ -58,13 +59,9 @@ impl Relay {
     }
 
     fn rearm_expiries(&mut self, now: Instant) {
-        let is_expiry = |timer: &Timer| {
-            matches!(
-                timer,
-                Timer::SessionExpiry(_) | Timer::SubscriptionExpiry(_)
-            )
-        };
-        self.timers.retain(|(_, timer)| !is_expiry(timer));
+        for (timer, at) in std::mem::take(&mut self.armed) {
+            self.timers.remove(&(at, timer));
+        }
         let sessions: Vec<(UnixTime, Timer)> = self
             .peers
             .iter()
@@ -77,9 +74,30 @@ impl Relay {
             .collect();
         for (expires, timer) in sessions {
             if let Some(at) = self.instant_of(now, expires) {
-                self.timers.insert((at, timer));
+                self.arm(at, timer);
             }
         }
+    }
+
+    /// Waits for a token's end, and no longer for another one of the same session or request.
+    fn arm(&mut self, at: Instant, timer: Timer) {
+        self.disarm(timer);
+        self.armed.insert(timer, at);
+        self.timers.insert((at, timer));
+    }
+
+    /// What the timer would end is over. Tokens may hold for days: a timer that stayed as long would
+    /// cost memory for every viewer that ever came.
+    pub(super) fn disarm(&mut self, timer: Timer) {
+        if let Some(at) = self.armed.remove(&timer) {
+            self.timers.remove(&(at, timer));
+        }
+    }
+
+    /// A request is over, and with it the wait for the end of its token.
+    pub(super) fn forget_expiry(&mut self, key: RequestKey) {
+        self.subscription_expiry.remove(&key);
+        self.disarm(Timer::SubscriptionExpiry(key));
     }
 
     /// The value of EXPIRES for a request: when its permission or its session's ends.
@@ -102,6 +120,7 @@ impl Relay {
     }
 
     pub(super) fn take_timer(&mut self, now: Instant, timer: Timer) {
+        self.armed.remove(&timer);
         match timer {
             Timer::SessionExpiry(session) => {
                 let expires = self.peers.get(&session).and_then(|peer| peer.expires);
@@ -141,7 +160,7 @@ impl Relay {
     /// The wall clock is a little behind the one by which the timer was armed.
     fn arm_expiry(&mut self, now: Instant, expires: Option<UnixTime>, timer: Timer) {
         if let Some(at) = expires.and_then(|expires| self.instant_of(now, expires)) {
-            self.timers.insert((at, timer));
+            self.arm(at, timer);
         }
     }
 

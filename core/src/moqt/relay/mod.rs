@@ -365,6 +365,8 @@ pub struct Relay {
     mesh: mesh::Mesh,
     drain: Option<drain::Drain>,
     timers: BTreeSet<(Instant, Timer)>,
+    /// When those of them that wait for a token's end are due: they go with what they end.
+    armed: BTreeMap<Timer, Instant>,
     /// One moment on both clocks.
     clock: Option<(Instant, UnixTime)>,
     /// The one by which the deadlines of tokens were armed.
@@ -407,6 +409,7 @@ impl Relay {
             revoked: BTreeMap::new(),
             next_op: 0,
             timers: BTreeSet::new(),
+            armed: BTreeMap::new(),
             clock: None,
             armed_by: None,
             metrics: Metrics::default(),

@@ -3,7 +3,7 @@
 //! Namespaces are in [`super::namespaces`], REQUEST_UPDATE in [`super::updates`].
 
 use super::access::Allowed;
-use super::{Relay, RequestKey};
+use super::{Relay, RequestKey, Timer};
 use crate::moqt::draft::ParameterTable;
 use crate::moqt::error::{RequestCode, StreamCode};
 use crate::moqt::message::{
@@ -220,6 +220,7 @@ impl Relay {
         if let Some(peer) = self.peers.remove(&session) {
             self.forget_grant(session, &peer.grant);
         }
+        self.disarm(Timer::SessionExpiry(session));
         let of_session = (session, RequestId(0))..=(session, RequestId(u64::MAX));
         let mut keys: Vec<RequestKey> = Vec::new();
         keys.extend(self.keyless.range(of_session.clone()).map(|(key, _)| *key));

@@ -443,7 +443,7 @@ impl Relay {
             }
             self.forget_ended_viewer(fetch.request);
         } else {
-            self.subscription_expiry.remove(&fetch.request);
+            self.forget_expiry(fetch.request);
         }
         self.settle_track_of_fetch(now, id, fetch.track);
     }

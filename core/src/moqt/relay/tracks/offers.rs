@@ -337,7 +337,7 @@ impl Relay {
         };
         for key in std::mem::take(&mut entry.offered).into_keys() {
             self.downstreams.remove(&key);
-            self.subscription_expiry.remove(&key);
+            self.forget_expiry(key);
             if let Some(session) = self.sessions.session_mut(key.0) {
                 // The request may be gone already; then nobody is left to be told.
                 let _ = session.publish_done(key.1, code, reason);

@@ -266,7 +266,7 @@ impl Relay {
             self.refuse_catalogs(&name);
             for viewer in waiting.into_keys() {
                 self.downstreams.remove(&viewer);
-                self.subscription_expiry.remove(&viewer);
+                self.forget_expiry(viewer);
                 let error = RequestError {
                     redirect: None,
                     ..refusal_downstream(error)
@@ -304,7 +304,7 @@ impl Relay {
         let waiting: Vec<RequestKey> = std::mem::take(&mut entry.waiting).into_keys().collect();
         for viewer in &waiting {
             self.downstreams.remove(viewer);
-            self.subscription_expiry.remove(viewer);
+            self.forget_expiry(*viewer);
         }
         self.remove_if_unused(id);
         waiting

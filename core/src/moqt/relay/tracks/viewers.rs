@@ -158,7 +158,7 @@ impl Relay {
     pub(in crate::moqt::relay) fn leave_track(&mut self, now: Instant, key: RequestKey) {
         self.fetches_over(now, key);
         self.subscription_refused(key);
-        self.subscription_expiry.remove(&key);
+        self.forget_expiry(key);
         let Some(id) = self.downstreams.remove(&key) else {
             return;
         };
@@ -236,7 +236,7 @@ impl Relay {
         }
         for key in ended {
             self.downstreams.remove(&key);
-            self.subscription_expiry.remove(&key);
+            self.forget_expiry(key);
         }
         self.refresh_forward(id);
         self.remove_if_unused(id);
