@@ -18,7 +18,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("control", &["core"]),
     (
         "cli",
-        &["core", "quic", "net", "engine", "relay", "control"],
+        &["core", "quic", "net", "engine", "relay", "control", "sim"],
     ),
     ("sdk/ffi", &["core", "quic", "net"]),
     ("sdk/typescript", &["core"]),

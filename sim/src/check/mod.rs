@@ -1,0 +1,118 @@
+//! Checkers: what must hold in every run, one file per concern.
+//!
+//! The world says what it sees ([`Observation`]) after each of its events, to each checker in the order of
+//! [`all`]. A checker that sees something wrong answers with a [`Finding`]: a value, never a panic.
+//! Its `class` is a stable text; a plan that is cut down counts as the same failure as long as checker and class
+//! stay.
+//!
+//! | checker | holds that |
+//! |---|---|
+//! | [`payload`] | an object's bytes are f(track, group, object), wherever it is seen |
+//! | [`order`] | objects of a subgroup arrive in order, and none twice for one subscription |
+//! | [`liveness`] | after the faults every live viewer reaches the live edge; what is closed is quiet |
+//!
+//! To add one: a file here, a line in [`all`].
+
+pub mod liveness;
+pub mod order;
+pub mod payload;
+mod seen;
+
+pub use seen::{Expectation, Place, Seen};
+
+use crate::plan::{NodeId, Plan};
+use mainstem_core::time::Instant;
+use serde::Serialize;
+
+/// Something that the world saw.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// When.
+    pub at: Instant,
+    /// Where; [`NodeId::WORLD`] for what is of no node.
+    pub node: NodeId,
+    /// How often that node was started before.
+    pub life: u16,
+    /// What.
+    pub seen: Seen,
+}
+
+/// Something that must not be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Whose finding it is.
+    pub checker: &'static str,
+    /// What kind of failure, in a stable word or two.
+    pub class: &'static str,
+    /// When, in microseconds of virtual time.
+    pub at_us: u64,
+    /// Where.
+    pub node: NodeId,
+    /// What was expected and what came.
+    pub message: String,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}/{} at {}.{:06} s, {}: {}",
+            self.checker,
+            self.class,
+            self.at_us / 1_000_000,
+            self.at_us % 1_000_000,
+            self.node,
+            self.message
+        )
+    }
+}
+
+/// Holds one promise against what happens.
+pub trait Checker {
+    /// Its name, stable.
+    fn name(&self) -> &'static str;
+
+    /// Something happened.
+    fn observe(&mut self, observation: &Observation) -> Result<(), Finding>;
+
+    /// Whether the liveness phase need not go on for this checker's sake.
+    fn is_content(&self) -> bool {
+        true
+    }
+
+    /// The run is over; everybody has left.
+    fn at_end(&mut self, at: Instant) -> Vec<Finding> {
+        let _ = at;
+        Vec::new()
+    }
+}
+
+/// Every checker, for a run of this plan.
+pub fn all(plan: &Plan) -> Vec<Box<dyn Checker>> {
+    vec![
+        Box::new(payload::Payloads::new(plan)),
+        Box::new(order::Order::new()),
+        Box::new(liveness::Liveness::new(plan)),
+    ]
+}
+
+/// A finding about an observation.
+pub(crate) fn finding(
+    checker: &'static str,
+    class: &'static str,
+    observation: &Observation,
+    message: String,
+) -> Finding {
+    Finding {
+        checker,
+        class,
+        at_us: micros(observation.at),
+        node: observation.node,
+        message,
+    }
+}
+
+/// Microseconds of virtual time.
+pub(crate) fn micros(at: Instant) -> u64 {
+    at.as_nanos() / 1_000
+}

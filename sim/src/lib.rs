@@ -1,0 +1,36 @@
+//! The world in a box: Mainstem's machines, as they ship, in virtual time on a network that can be as
+//! bad as it likes, and checkers that say what must hold all the same.
+//!
+//! ```text
+//! seed -> Plan::generate -> Plan (JSON) -> World::new -> run -> Report { trace_hash, findings, .. }
+//! ```
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`plan`] | what a world is, as a value; drawn from a seed, saved, checked |
+//! | [`world`] | the heap of events, the phases, the report |
+//! | [`links`] | what becomes of packets |
+//! | [`nodes`] | origins, relays, viewers and hostile peers, with their owners' duties |
+//! | [`check`] | what must hold, one file per concern |
+//! | [`quic`] | real QUIC and TLS without entropy of their own |
+//! | [`random`] | all chance, from one seed, by purpose |
+//! | [`trace`] | what happened, as a number and in words |
+//!
+//! A run is a pure function of its plan: no clock, thread, socket or operating-system randomness, and
+//! nothing walks a hash map. What runs is what ships: `Host<Relay>` and its kin, not models of them.
+
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod links;
+pub mod nodes;
+pub mod packet;
+pub mod plan;
+pub mod quic;
+pub mod random;
+pub mod trace;
+pub mod world;
+
+pub use check::{Checker, Finding, Observation, Seen};
+pub use plan::{NodeId, Plan, Profile};
+pub use world::{Report, World, WorldError};
