@@ -16,7 +16,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use mainstem_control::{Control, MetricsPage};
 use mainstem_core::resolve::Secret;
 use mainstem_engine::uplink::Trust;
-use mainstem_engine::{ControlConfig, Engine, RelayConfig};
+use mainstem_engine::{ControlClient, Engine, RelayConfig};
 use mainstem_relay::{Access, Admin, RelayServer};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
@@ -303,10 +303,7 @@ impl Roles {
         let relay_addr = reachable(relay.local_addr());
         let mut engine = mainstem_engine::Config::new(
             settings.rtmp,
-            ControlConfig {
-                url: control_url,
-                secret,
-            },
+            ControlClient::new(&control_url, secret)?,
             RelayConfig {
                 url: format!("moqt://{relay_addr}"),
                 trust: Trust::SameAs(certificates),

@@ -2,8 +2,23 @@
 //!
 //! Messages: [`mainstem_core::resolve`]. Errors of the transport become a [`Refusal`] with
 //! `Unavailable`, so that there is one kind of refusal to pass on.
+//!
+//! Each question has a connection of its own. Questions are rare, and none waits for the time-out
+//! of a connection that was kept and whose other end has vanished.
+//!
+//! Limits: [`TIMEOUT`] for a question and its answer together, [`ANSWER_BYTES_MAX`].
 
+use crate::tcp::{Dial, Tcp};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::http::uri::Scheme;
+use hyper::{Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
 use mainstem_core::resolve::{Refusal, RefusalCode, ResolveReply, ResolveRequest, Secret};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long an answer may take. Encoders wait for it.
@@ -12,64 +27,113 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// A client of the control plane; cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct ControlClient {
-    http: reqwest::Client,
-    base: String,
+#[derive(Clone)]
+pub struct ControlClient {
+    dial: Arc<dyn Dial>,
+    /// `host:port`.
+    authority: Arc<str>,
+    /// What stands before every path.
+    prefix: Arc<str>,
     secret: Secret,
 }
 
-/// The client cannot be made.
+/// The address is none of a control plane.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make an http client: {0}")]
-pub struct ClientError(#[from] reqwest::Error);
+#[error("expected the control plane's address as http://host:port")]
+pub struct ClientError;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Dial(#[from] std::io::Error),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    #[error("the answer was cut off or is longer than {ANSWER_BYTES_MAX} bytes: {0}")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the question cannot be asked: {0}")]
+    Question(#[from] hyper::http::Error),
+}
 
 impl ControlClient {
     /// A client of the control plane at `base` (`http://host:port`), with the programs' secret.
-    pub(crate) fn new(base: &str, secret: Secret) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build()?;
+    pub fn new(base: &str, secret: Secret) -> Result<Self, ClientError> {
+        Self::over(Tcp, base, secret)
+    }
+
+    /// The same over connections of `dial`'s making.
+    pub fn over(dial: impl Dial, base: &str, secret: Secret) -> Result<Self, ClientError> {
+        let base: Uri = base.parse().map_err(|_| ClientError)?;
+        let authority = base.authority().ok_or(ClientError)?;
+        if base.scheme() != Some(&Scheme::HTTP) {
+            return Err(ClientError);
+        }
+        let port = authority.port_u16().unwrap_or(80);
         Ok(Self {
-            http,
-            base: base.trim_end_matches('/').to_owned(),
+            dial: Arc::new(dial),
+            authority: format!("{}:{port}", authority.host()).into(),
+            prefix: base.path().trim_end_matches('/').into(),
             secret,
         })
     }
 
     /// What an encoder's key permits.
     pub(crate) async fn resolve(&self, request: &ResolveRequest) -> Result<ResolveReply, Refusal> {
-        let call = self
-            .http
-            .post(format!("{}/streams/resolve", self.base))
-            .bearer_auth(self.secret.expose())
-            .json(request);
-        let mut response = call.send().await.map_err(|error| unavailable(&error))?;
-        let is_success = response.status().is_success();
-        let mut body = Vec::new();
-        while let Some(piece) = response
-            .chunk()
-            .await
-            .map_err(|error| unavailable(&error))?
-        {
-            if body.len().saturating_add(piece.len()) > ANSWER_BYTES_MAX {
-                return Err(not_understood());
+        let question = serde_json::to_vec(request).map_err(|_| not_understood())?;
+        let (status, body) = match tokio::time::timeout(TIMEOUT, self.post(question)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(fault)) => {
+                tracing::warn!(%fault, "the control plane cannot be asked");
+                return Err(match fault {
+                    Fault::Body(_) => not_understood(),
+                    _ => unavailable("it is not reachable"),
+                });
             }
-            body.extend_from_slice(&piece);
-        }
-        if is_success {
+            Err(_) => return Err(unavailable("it did not answer in time")),
+        };
+        if status.is_success() {
             return serde_json::from_slice(&body).map_err(|_| not_understood());
         }
         Err(serde_json::from_slice(&body).unwrap_or_else(|_| not_understood()))
     }
+
+    async fn post(&self, question: Vec<u8>) -> Result<(StatusCode, Bytes), Fault> {
+        let request = Request::post(format!("{}/streams/resolve", self.prefix))
+            .header(HOST, &*self.authority)
+            .header(AUTHORIZATION, format!("Bearer {}", self.secret.expose()))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(question)))?;
+        let stream = self.dial.dial(&self.authority).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let asking = async {
+            let answer = sender.send_request(request).await?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
+            let body = body.collect().await.map_err(Fault::Body)?;
+            Ok((status, body.to_bytes()))
+        };
+        // The connection lives as long as it is asked over, and is gone with whoever asks.
+        tokio::pin!(asking);
+        tokio::select! {
+            answer = &mut asking => answer,
+            ended = connection => {
+                ended?;
+                asking.await
+            }
+        }
+    }
 }
 
-/// The error's own words may hold the URL, which holds no secret, but are not for encoders.
-fn unavailable(error: &reqwest::Error) -> Refusal {
-    tracing::warn!(%error, "the control plane cannot be asked");
-    let cause = if error.is_timeout() {
-        "it did not answer in time"
-    } else {
-        "it is not reachable"
-    };
+impl fmt::Debug for ControlClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("ControlClient");
+        out.field("authority", &self.authority);
+        out.finish_non_exhaustive()
+    }
+}
+
+/// The cause is told in few words: a fault's own are not for encoders.
+fn unavailable(cause: &str) -> Refusal {
     Refusal {
         code: RefusalCode::Unavailable,
         message: format!("the control plane cannot be asked: {cause}"),

@@ -1,13 +1,13 @@
 //! [`Engine`]: listeners, uplink and what they share.
 
-use crate::control::{ClientError, ControlClient};
+use crate::control::ControlClient;
 use crate::inputs::Inputs;
 use crate::metrics::Metrics;
 use crate::rtmp;
+use crate::tcp::Accept;
+use crate::ticks::Ticks;
 use crate::uplink::{Opener, Target, Trust, Uplink, UplinkStartError};
-use mainstem_core::resolve::Secret;
 use mainstem_core::{broadcast, packager};
-use mainstem_net::Clock;
 use mainstem_quic::{SessionUrl, UrlError};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct Config {
     /// The RTMP listener.
     pub rtmp: RtmpConfig,
     /// Who says which encoder may publish.
-    pub control: ControlConfig,
+    pub control: ControlClient,
     /// Where broadcasts go.
     pub relay: RelayConfig,
     /// Habits and bounds of packaging. [`packager::Config::start`] is set for each encoder.
@@ -50,15 +50,6 @@ pub struct RtmpConfig {
     pub limits: mainstem_core::rtmp::Limits,
 }
 
-/// The control plane.
-#[derive(Clone, Debug)]
-pub struct ControlConfig {
-    /// `http://host:port`.
-    pub url: String,
-    /// The secret that relays and engines share with it.
-    pub secret: Secret,
-}
-
 /// The relay.
 #[derive(Clone, Debug)]
 pub struct RelayConfig {
@@ -70,7 +61,7 @@ pub struct RelayConfig {
 
 impl Config {
     /// Defaults for everything but the addresses.
-    pub fn new(rtmp: SocketAddr, control: ControlConfig, relay: RelayConfig) -> Self {
+    pub fn new(rtmp: SocketAddr, control: ControlClient, relay: RelayConfig) -> Self {
         let mut broadcast = broadcast::Config::default();
         broadcast.session.grease = mainstem_net::os_seed().ok();
         Self {
@@ -106,9 +97,6 @@ pub enum StartError {
     /// The relay's URL.
     #[error("the relay's address: {0}")]
     Relay(#[from] UrlError),
-    /// The HTTP client.
-    #[error(transparent)]
-    Client(#[from] ClientError),
     /// The way to the relay.
     #[error(transparent)]
     Uplink(#[from] UplinkStartError),
@@ -133,8 +121,7 @@ pub struct Running {
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    pub(crate) clock: Clock,
-    pub(crate) control: ControlClient,
+    pub(crate) clock: Ticks,
     pub(crate) opener: Opener,
     pub(crate) inputs: Arc<Inputs>,
     pub(crate) metrics: Arc<Metrics>,
@@ -143,18 +130,24 @@ pub(crate) struct Shared {
 impl Engine {
     /// Opens the sockets and serves. Call it on a tokio runtime.
     pub async fn start(config: Config) -> Result<Running, StartError> {
-        // Known to be good before the first encoder comes.
-        config.relay.url.parse::<SessionUrl>()?;
-        let control = ControlClient::new(&config.control.url, config.control.secret.clone())?;
         let address = config.rtmp.listen;
         let listen = |source| StartError::Listen { address, source };
         let socket = TcpListener::bind(address).await.map_err(listen)?;
+        Self::start_on(config, socket)
+    }
+
+    /// The same for encoders that come from `socket`; [`RtmpConfig::listen`] is not looked at. Call
+    /// it on a tokio runtime.
+    pub fn start_on(config: Config, socket: impl Accept) -> Result<Running, StartError> {
+        // Known to be good before the first encoder comes.
+        config.relay.url.parse::<SessionUrl>()?;
+        let address = config.rtmp.listen;
+        let listen = |source| StartError::Listen { address, source };
         let rtmp_addr = socket.local_addr().map_err(listen)?;
         let uplink = Uplink::start(config.inputs_max)?;
         let metrics = Arc::new(Metrics::default());
         let shared = Arc::new(Shared {
-            clock: Clock::start(),
-            control,
+            clock: Ticks::start(),
             opener: uplink.opener(),
             inputs: Arc::new(Inputs::default()),
             metrics: Arc::clone(&metrics),
@@ -177,6 +170,12 @@ impl Running {
     /// Inputs that have an encoder, or linger after one.
     pub fn inputs(&self) -> usize {
         self.shared.inputs.len()
+    }
+
+    /// Whether the thread that carries broadcasts to the relay answers, by waiting for its answer:
+    /// for probes of health. What was handed to it before is done when it does. Blocks.
+    pub fn is_responsive(&self) -> bool {
+        self.shared.opener.is_responsive()
     }
 
     /// Tells the encoders, closes every session, and waits up to `patience` for the goodbyes.

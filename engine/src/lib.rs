@@ -10,6 +10,8 @@
 //! | [`Engine`] | RTMP listener; a task per encoder connection |
 //! | [`uplink`] | one shard with all broadcasts; connects them to the relay, and again when lost |
 //! | [`publish`](mod@publish) | a file or standard input as a live stream: `mainstem publish` |
+//! | [`ControlClient`] | asks the control plane which encoder may publish |
+//! | [`tcp`] | where connections come from and go to |
 //! | [`metrics`] | what the engine does, in Prometheus' text format |
 //!
 //! The machines decide; this crate carries. Nothing that happens between engine and relay holds up
@@ -24,9 +26,11 @@ mod inputs;
 pub mod metrics;
 pub mod publish;
 mod rtmp;
+pub mod tcp;
+mod ticks;
 pub mod uplink;
 mod wall;
 
-pub use control::ClientError;
-pub use engine::{Config, ControlConfig, Engine, RelayConfig, RtmpConfig, Running, StartError};
+pub use control::{ClientError, ControlClient};
+pub use engine::{Config, Engine, RelayConfig, RtmpConfig, Running, StartError};
 pub use metrics::Metrics;

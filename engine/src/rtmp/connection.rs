@@ -15,6 +15,7 @@ use super::publishing::{Publishing, finish};
 use super::{Handshake, stopped};
 use crate::engine::Shared;
 use crate::metrics::Metrics;
+use crate::tcp::Stream;
 use crate::uplink::{Status, UplinkError};
 use crate::wall;
 use bytes::BytesMut;
@@ -30,8 +31,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 
 /// Bytes read in one go.
@@ -42,8 +42,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 type Answer = Pin<Box<dyn Future<Output = Result<ResolveReply, Refusal>> + Send>>;
 
 /// An encoder's connection.
-pub(super) struct Connection {
-    stream: TcpStream,
+pub(super) struct Connection<S> {
+    reader: ReadHalf<S>,
+    writer: WriteHalf<S>,
     peer: SocketAddr,
     /// Until it publishes.
     handshake: Option<Handshake>,
@@ -72,9 +73,9 @@ enum Woken {
     Stopping,
 }
 
-impl Connection {
+impl<S: Stream> Connection<S> {
     pub(super) fn new(
-        stream: TcpStream,
+        stream: S,
         peer: SocketAddr,
         handshake: Handshake,
         shared: Arc<Shared>,
@@ -83,8 +84,10 @@ impl Connection {
         // The handshake's bytes protect nothing; they only have to differ.
         let seed = wall::unix_millis() ^ u64::from(peer.port()) << 48;
         let session = Session::new(shared.clock.now(), seed, shared.config.rtmp.limits);
+        let (reader, writer) = tokio::io::split(stream);
         Self {
-            stream,
+            reader,
+            writer,
             peer,
             handshake: Some(handshake),
             shared,
@@ -115,7 +118,6 @@ impl Connection {
             && self.outgoing.len() < self.shared.config.rtmp.unsent_bytes_max;
         let deadline = self.session.next_timeout();
         let clock = self.shared.clock;
-        let (mut reader, mut writer) = self.stream.split();
         self.incoming.reserve(READ_BYTES);
         let status = async {
             match &mut self.publishing {
@@ -134,11 +136,11 @@ impl Connection {
             }
         };
         tokio::select! {
-            read = reader.read_buf(&mut self.incoming), if may_read => Woken::Read(read),
-            written = self.outgoing.write_some(&mut writer), if !self.outgoing.is_empty() => {
+            read = self.reader.read_buf(&mut self.incoming), if may_read => Woken::Read(read),
+            written = self.outgoing.write_some(&mut self.writer), if !self.outgoing.is_empty() => {
                 Woken::Written(written)
             }
-            () = sleep_until(clock, deadline) => Woken::Deadline,
+            () = clock.sleep_until(deadline) => Woken::Deadline,
             answer = answer => Woken::Answered(answer),
             woken = status => woken,
             () = stopped(&mut self.stopping) => Woken::Stopping,
@@ -211,7 +213,7 @@ impl Connection {
             tok: None,
             ip: Some(self.peer.ip()),
         };
-        let control = self.shared.control.clone();
+        let control = self.shared.config.control.clone();
         self.resolving = Some(Resolving {
             answer: Box::pin(async move { control.resolve(&request).await }),
             stream_key,
@@ -360,12 +362,12 @@ impl Connection {
             return;
         }
         let farewell = async {
-            self.outgoing.write_all(&mut self.stream).await?;
-            self.stream.shutdown().await?;
+            self.outgoing.write_all(&mut self.writer).await?;
+            self.writer.shutdown().await?;
             // A socket that is closed while bytes are unread is reset, and the reset may overtake
             // what was written: the encoder's person would not see why.
             let mut rest = [0; 4096];
-            while self.stream.read(&mut rest).await? > 0 {}
+            while self.reader.read(&mut rest).await? > 0 {}
             std::io::Result::Ok(())
         };
         // An encoder that does not read its farewell does without.
@@ -409,12 +411,5 @@ fn publish_words(error: &mainstem_core::broadcast::Error) -> &'static str {
         Error::TooManyNames { .. } => "the decoder configuration changed too often",
         Error::Init(_) => "the decoder configuration cannot be packaged",
         Error::UnknownTrack { .. } | Error::Finished => "the broadcast is over",
-    }
-}
-
-async fn sleep_until(clock: mainstem_net::Clock, deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep(clock.until(deadline)).await,
-        None => pending().await,
     }
 }

@@ -9,12 +9,12 @@ mod publishing;
 
 use crate::engine::Shared;
 use crate::metrics::Metrics;
+use crate::tcp::{Accept, Stream};
 use connection::Connection;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -23,7 +23,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the engine stops, then waits for those there are.
 pub(crate) async fn listen(
-    socket: TcpListener,
+    socket: impl Accept,
     shared: Arc<Shared>,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -71,7 +71,7 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 }
 
 async fn serve(
-    stream: TcpStream,
+    stream: impl Stream,
     peer: SocketAddr,
     handshake: Handshake,
     shared: Arc<Shared>,
@@ -80,10 +80,6 @@ async fn serve(
     let metrics = Arc::clone(&shared.metrics);
     Metrics::add(&metrics.connections_total, 1);
     Metrics::add(&metrics.connections, 1);
-    // Answers are small and awaited.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "no TCP_NODELAY");
-    }
     Connection::new(stream, peer, handshake, shared, stopping)
         .run()
         .await;

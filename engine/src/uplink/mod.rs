@@ -204,6 +204,11 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
+    /// Whether the shard answers; blocks until it does.
+    pub(crate) fn is_responsive(&self) -> bool {
+        self.inner.handle.ask(|_, _| ()).is_ok()
+    }
+
     pub(crate) async fn open(
         &self,
         config: broadcast::Config,

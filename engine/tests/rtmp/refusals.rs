@@ -2,7 +2,7 @@
 
 use crate::world::*;
 use mainstem_core::resolve::Secret;
-use mainstem_engine::Engine;
+use mainstem_engine::{ControlClient, Engine};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -86,8 +86,8 @@ async fn a_control_plane_that_does_not_answer_is_no_wrong_key() {
     let mut config = config(&relay).await;
     // A socket that is closed again: nobody listens there.
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    config.control.url = format!("http://{}", free.local_addr().unwrap());
-    config.control.secret = Secret::new("secret of programs");
+    let url = format!("http://{}", free.local_addr().unwrap());
+    config.control = ControlClient::new(&url, Secret::new("secret of programs")).unwrap();
     drop(free);
     let engine = Engine::start(config).await.unwrap();
     let encoder = Encoder::begun(&engine).await;

@@ -11,7 +11,7 @@ use mainstem_core::resolve::{
 };
 use mainstem_core::viewer::{Chunk, Event, Selection, Viewer as Machine};
 use mainstem_engine::uplink::Trust;
-use mainstem_engine::{Config, ControlConfig, Engine, RelayConfig, Running};
+use mainstem_engine::{Config, ControlClient, Engine, RelayConfig, Running};
 use mainstem_net::{Client, ClientConfig, Clock, Shard, ShardConfig, SocketOptions};
 use mainstem_quic::rustls::pki_types::PrivatePkcs8KeyDer;
 use mainstem_quic::{Certificates, Server, TlsTrust};
@@ -139,7 +139,7 @@ fn refusal(code: RefusalCode, message: &str) -> Refusal {
 }
 
 /// Answers `POST /streams/resolve` as the control plane does.
-pub(crate) async fn control() -> ControlConfig {
+pub(crate) async fn control() -> ControlClient {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -148,10 +148,7 @@ pub(crate) async fn control() -> ControlConfig {
             tokio::spawn(answer(stream));
         }
     });
-    ControlConfig {
-        url,
-        secret: Secret::new(SECRET),
-    }
+    ControlClient::new(&url, Secret::new(SECRET)).unwrap()
 }
 
 async fn answer(mut stream: TcpStream) {
