@@ -172,10 +172,9 @@ impl Running {
         self.shared.inputs.len()
     }
 
-    /// Whether the thread that carries broadcasts to the relay answers, by waiting for its answer:
-    /// for probes of health. What was handed to it before is done when it does. Blocks.
-    pub fn is_responsive(&self) -> bool {
-        self.shared.opener.is_responsive()
+    /// Asks after the thread that carries broadcasts to the relay, from any thread.
+    pub fn probe(&self) -> Probe {
+        Probe(self.shared.opener.clone())
     }
 
     /// Tells the encoders, closes every session, and waits up to `patience` for the goodbyes.
@@ -184,6 +183,18 @@ impl Running {
         // Connections end by themselves; those that do not in time are dropped with the runtime.
         let _ = tokio::time::timeout(patience, self.listener).await;
         self.uplink.stop("the engine is stopping", patience).await;
+    }
+}
+
+/// Asks whether an engine is well.
+#[derive(Clone)]
+pub struct Probe(Opener);
+
+impl Probe {
+    /// Whether the thread that carries broadcasts to the relay answers; waits for its answer, so it
+    /// blocks. What was handed to that thread before is done by then.
+    pub fn is_responsive(&self) -> bool {
+        self.0.is_responsive()
     }
 }
 

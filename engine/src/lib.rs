@@ -32,5 +32,5 @@ pub mod uplink;
 mod wall;
 
 pub use control::{ClientError, ControlClient};
-pub use engine::{Config, Engine, RelayConfig, RtmpConfig, Running, StartError};
+pub use engine::{Config, Engine, Probe, RelayConfig, RtmpConfig, Running, StartError};
 pub use metrics::Metrics;
