@@ -12,6 +12,7 @@
 //! | [`links`] | what becomes of packets |
 //! | [`nodes`] | origins, relays, viewers and hostile peers, with their owners' duties |
 //! | [`check`] | what must hold, one file per concern |
+//! | [`shrink`] | smaller plans that fail in the same way |
 //! | [`quic`] | real QUIC and TLS without entropy of their own |
 //! | [`random`] | all chance, from one seed, by purpose |
 //! | [`trace`] | what happened, as a number and in words |
@@ -28,6 +29,7 @@ pub mod packet;
 pub mod plan;
 pub mod quic;
 pub mod random;
+pub mod shrink;
 pub mod trace;
 pub mod world;
 
