@@ -13,6 +13,7 @@
 //! | [`nodes`] | origins, relays, viewers and hostile peers, with their owners' duties |
 //! | [`check`] | what must hold, one file per concern |
 //! | [`shrink`] | smaller plans that fail in the same way |
+//! | [`experiment`] | numbers: what loss, distance and a narrow link do to viewers |
 //! | [`quic`] | real QUIC and TLS without entropy of their own |
 //! | [`random`] | all chance, from one seed, by purpose |
 //! | [`trace`] | what happened, as a number and in words |
@@ -23,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod experiment;
 pub mod links;
 pub mod nodes;
 pub mod packet;
