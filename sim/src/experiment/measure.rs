@@ -1,12 +1,12 @@
 //! [`Meter`]: what viewers get out of a run, as numbers.
 //!
-//! It listens as a checker does and finds nothing wrong. Figures count from a viewer's first request for a
-//! track to the end of the safety phase:
+//! It listens as a checker does and finds nothing wrong. Figures count from a viewer's beginning to the end of the
+//! safety phase:
 //!
 //! | figure | is |
 //! |---|---|
-//! | join time | from SUBSCRIBE to the first object of it |
-//! | delay | from an object's publication to its arrival |
+//! | join time | from the first packet to the first object: connecting, SETUP and SUBSCRIBE |
+//! | delay | from an object's publication to its arrival, of those published after the request |
 //! | delivered | objects that arrived, of those published from the first one that did |
 //! | stalled | time in which a player has nothing to show, of the time that it plays |
 //!
@@ -14,7 +14,7 @@
 //! waits when the next one is not there, and skips what a later object overtook.
 
 use crate::check::{Checker, Finding, Observation, Place, Seen};
-use crate::plan::{NodeId, Plan};
+use crate::plan::{NodeId, Plan, Role};
 use mainstem_core::moqt::subscriber::Key;
 use mainstem_core::time::Instant;
 use std::cell::RefCell;
@@ -121,6 +121,15 @@ impl Meter {
                 .iter()
                 .map(|track| track.group_objects)
                 .collect(),
+            begins: plan
+                .node_ids()
+                .filter_map(|(id, node)| match &node.role {
+                    Role::Viewer(viewer) => {
+                        Some((id, Instant::ZERO + Duration::from_millis(viewer.join_ms)))
+                    }
+                    _ => None,
+                })
+                .collect(),
             buffer,
             is_over: false,
             ends: Instant::ZERO + Duration::from_millis(plan.duration_ms),
@@ -169,6 +178,7 @@ struct Watching {
 struct State {
     intervals: Vec<Duration>,
     group_objects: Vec<u64>,
+    begins: BTreeMap<NodeId, Instant>,
     buffer: Duration,
     is_over: bool,
     ends: Instant,
@@ -203,18 +213,19 @@ impl State {
 
     fn figures(&self) -> Figures {
         let mut figures = Figures::default();
-        for ((_, track), watching) in &self.watching {
-            self.measure(*track, watching, &mut figures);
+        for ((node, track), watching) in &self.watching {
+            let begins = self.begins.get(node).copied().unwrap_or(Instant::ZERO);
+            self.measure(*track, begins, watching, &mut figures);
         }
         figures
     }
 
-    fn measure(&self, track: u16, watching: &Watching, figures: &mut Figures) {
+    fn measure(&self, track: u16, begins: Instant, watching: &Watching, figures: &mut Figures) {
         let (Some(asked), Some((first, _))) = (watching.asked, watching.arrivals.first()) else {
             figures.joinless += 1;
             return;
         };
-        figures.joins.push(first.saturating_since(asked));
+        figures.joins.push(first.saturating_since(begins));
         let mut arrived: BTreeMap<Place, Instant> = BTreeMap::new();
         for (at, place) in &watching.arrivals {
             arrived.entry(*place).or_insert(*at);
@@ -224,7 +235,8 @@ impl State {
         };
         let delays = figures.delays.entry(track).or_default();
         for (place, at) in &arrived {
-            if let Some(published) = self.published.get(place) {
+            // What was there before the request came late by the request's own choice.
+            if let Some(published) = self.published.get(place).filter(|at| **at >= asked) {
                 delays.push(at.saturating_since(*published));
             }
         }

@@ -36,7 +36,7 @@ fn key() -> (SessionId, RequestId) {
 fn figures_of(count: u64, arrives: impl Fn(u64) -> Option<u64>) -> super::Figures {
     let (mut meter, reading) = Meter::new(&plan(), BUFFER);
     let mut seen = vec![(
-        900,
+        1_550,
         VIEWER,
         Seen::Asked {
             key: key(),
@@ -45,7 +45,7 @@ fn figures_of(count: u64, arrives: impl Fn(u64) -> Option<u64>) -> super::Figure
         },
     )];
     for object in 0..count {
-        let at = 1_000 + 40 * object;
+        let at = 1_600 + 40 * object;
         seen.push((
             at,
             NodeId(1),
@@ -82,6 +82,7 @@ fn figures_of(count: u64, arrives: impl Fn(u64) -> Option<u64>) -> super::Figure
 #[test]
 fn a_steady_stream_has_no_stall() {
     let figures = figures_of(400, |_| Some(30));
+    // It begins at 1.5 s, asks at 1.55 s, and the first object is published at 1.6 s.
     assert_eq!(figures.join_ms(50), Some(130.0));
     assert_eq!(figures.delay_ms(0, 99), Some(30.0));
     assert_eq!(figures.delivered_percent(0), Some(100.0));
@@ -90,7 +91,7 @@ fn a_steady_stream_has_no_stall() {
 #[test]
 fn a_late_object_stalls_by_what_the_buffer_does_not_cover() {
     // Published until 20 s, as the plan lasts; one object is half a second late.
-    let figures = figures_of(475, |object| Some(if object == 100 { 530 } else { 30 }));
+    let figures = figures_of(460, |object| Some(if object == 100 { 530 } else { 30 }));
     let stalled = figures.stalled.as_millis();
     assert_eq!(stalled, 500 - BUFFER.as_millis());
 }
