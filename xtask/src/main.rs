@@ -6,6 +6,7 @@
 //! | `coverage` | says which normative row of `spec/` is proved by which test |
 //! | `test` | everything that has to be green, with a summary at the end |
 //! | `bench` | measures the fan-out, beside other relays that are installed |
+//! | `experiments` | measures viewers in simulated worlds, and draws what came of it |
 //! | `interop` | runs relays and clients of others and ours against each other |
 //! | `setup` | installs what `test` needs and the toolchain does not bring |
 //!
@@ -20,6 +21,7 @@
 mod bench;
 mod coverage;
 mod demo;
+mod experiments;
 mod house;
 mod interop;
 mod run;
@@ -48,6 +50,8 @@ enum Command {
     Test(test::Arguments),
     /// Measure what one stream to many viewers costs, beside other relays.
     Bench(bench::Arguments),
+    /// Measure viewers in simulated worlds, and write the tables and pictures of `docs/SIMULATION.md`.
+    Experiments(experiments::Arguments),
     /// Run every relay at hand against every client at hand, and write `docs/INTEROP.md`.
     Interop(interop::Arguments),
     /// Install what `test` needs: ffmpeg, a Python environment with MoQT peers, a test clip.
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Experiments(arguments) => experiments::run(&arguments),
         Command::Interop(arguments) => interop::run(&arguments),
         Command::Setup(arguments) => setup::run(&arguments),
     };
