@@ -214,7 +214,12 @@ fn split(meta: &RecvMeta, mut bytes: &[u8], sink: &mut dyn FnMut(Datagram)) -> u
         bytes = rest;
         let mut run = BytesMut::from(run);
         while !run.is_empty() {
-            let data = run.split_to(stride.min(run.len()));
+            // The last one, often the only one, takes the allocation along instead of sharing it.
+            let data = if run.len() > stride {
+                run.split_to(stride)
+            } else {
+                std::mem::take(&mut run)
+            };
             datagrams += 1;
             sink(Datagram {
                 remote,
