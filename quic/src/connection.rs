@@ -134,6 +134,8 @@ pub(crate) struct Connection {
     pub(crate) is_counted: bool,
     /// Whether the host has it in its queue of connections that may have packets.
     pub(crate) queued: bool,
+    /// Whether it is asked for packets for the second time in a row.
+    pub(crate) asked_again: bool,
 }
 
 impl Connection {
@@ -154,6 +156,7 @@ impl Connection {
             timer: None,
             is_counted: true,
             queued: false,
+            asked_again: false,
         }
     }
 
@@ -166,6 +169,19 @@ impl Connection {
     /// Whether the handshake is still in progress.
     pub(crate) fn is_handshaking(&self) -> bool {
         matches!(self.phase, Phase::Handshaking)
+    }
+
+    /// Whether the session on it is over.
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing { .. })
+    }
+
+    /// The earlier of QUIC's deadline and the host's.
+    pub(crate) fn next_timeout(&mut self) -> Option<Instant> {
+        match (self.quic.poll_timeout(), self.deadline) {
+            (Some(quic), Some(deadline)) => Some(quic.min(deadline)),
+            (quic, deadline) => quic.or(deadline),
+        }
     }
 
     /// Works off quinn's events and reads; true when reading is left for the next turn.

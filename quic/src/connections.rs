@@ -46,6 +46,7 @@ pub(crate) struct Connections {
     handshaking: usize,
     pub(crate) sessions: Sessions,
     inputs: VecDeque<Input>,
+    /// When to look at a connection's deadline, which may be later: see [`Self::update_timer`].
     timers: BTreeSet<(StdInstant, usize)>,
     /// Connections that may have packets to send.
     sending: VecDeque<usize>,
@@ -165,11 +166,18 @@ impl Connections {
                 break;
             }
             self.timers.pop_first();
-            due.insert(handle);
+            let Some(Some(connection)) = self.slots.get_mut(handle) else {
+                continue;
+            };
+            connection.timer = None;
+            if connection.next_timeout().is_some_and(|at| at <= now) {
+                due.insert(handle);
+            } else {
+                self.update_timer(handle);
+            }
         }
         for handle in due {
             if let Some(Some(connection)) = self.slots.get_mut(handle) {
-                connection.timer = None;
                 connection.quic.handle_timeout(now);
                 if connection.deadline.is_some_and(|at| at <= now) {
                     self.with(handle, Connection::deadline_passed);
@@ -228,8 +236,30 @@ impl Connections {
         let Some(handle) = self.sessions.connection_of(session_of(&output)) else {
             return;
         };
+        // Bytes to send leave nothing else to do than sending them: the news of a connection come
+        // from its peer and from time.
+        let is_sending_only = matches!(output, Output::Write { .. } | Output::Open { .. });
         self.with(handle, |connection, cx| connection.perform(output, cx));
-        self.touched.insert(handle);
+        if is_sending_only && !self.is_closing(handle) {
+            self.enqueue(handle);
+        } else {
+            self.touched.insert(handle);
+        }
+    }
+
+    fn is_closing(&self, handle: usize) -> bool {
+        let connection = self.slots.get(handle).and_then(Option::as_ref);
+        connection.is_none_or(|connection| connection.is_closing())
+    }
+
+    /// Has the connection asked for packets, and for its timer after them.
+    fn enqueue(&mut self, handle: usize) {
+        if let Some(Some(connection)) = self.slots.get_mut(handle)
+            && !connection.queued
+        {
+            connection.queued = true;
+            self.sending.push_back(handle);
+        }
     }
 
     /// Brings timers and the sending queue up to date after outputs.
@@ -259,21 +289,28 @@ impl Connections {
             self.counters.datagrams_dropped += dropped;
             let transmit = connection.quic.poll_transmit(now, segments_max.max(1), buf);
             if let Some(transmit) = transmit {
-                // At the back of the queue: connections take turns.
-                self.sending.push_back(handle);
                 let transmit = Transmit::from_quinn(&transmit);
+                let is_last = transmit.packets() < segments_max && !connection.asked_again;
+                connection.asked_again = is_last;
+                if is_last {
+                    // Most likely all that there is: ask again while the connection is at hand.
+                    self.sending.push_front(handle);
+                } else {
+                    // At the back of the queue: connections take turns.
+                    self.sending.push_back(handle);
+                }
                 return Some(self.sent(transmit));
             }
             buf.clear();
             connection.queued = false;
+            connection.asked_again = false;
             self.update_timer(handle);
         }
         None
     }
 
     fn sent(&mut self, transmit: Transmit) -> Transmit {
-        let segment = transmit.segment_size.unwrap_or(transmit.size).max(1);
-        self.counters.datagrams_sent += to_u64(transmit.size.div_ceil(segment));
+        self.counters.datagrams_sent += to_u64(transmit.packets());
         self.counters.bytes_sent += to_u64(transmit.size);
         transmit
     }
@@ -310,13 +347,7 @@ impl Connections {
                 break;
             }
         }
-        if let Some(Some(connection)) = self.slots.get_mut(handle)
-            && !connection.queued
-        {
-            connection.queued = true;
-            self.sending.push_back(handle);
-        }
-        self.update_timer(handle);
+        self.enqueue(handle);
     }
 
     /// Lends a connection what it needs of the host.
@@ -341,15 +372,16 @@ impl Connections {
         step(connection, &mut cx);
     }
 
+    /// Sees to it that a connection's deadline is not missed. An entry that has become too early stays:
+    /// deadlines move with each packet, and when the entry's time comes, the deadline of then is
+    /// looked up.
     fn update_timer(&mut self, handle: usize) {
         let Some(Some(connection)) = self.slots.get_mut(handle) else {
             return;
         };
-        let at = match (connection.quic.poll_timeout(), connection.deadline) {
-            (Some(quic), Some(deadline)) => Some(quic.min(deadline)),
-            (quic, deadline) => quic.or(deadline),
-        };
-        if at != connection.timer {
+        let at = connection.next_timeout();
+        let is_early = at.is_some() && connection.timer.is_some() && connection.timer <= at;
+        if at != connection.timer && !is_early {
             if let Some(old) = connection.timer {
                 self.timers.remove(&(old, handle));
             }

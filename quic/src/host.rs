@@ -200,6 +200,12 @@ pub struct Transmit {
 }
 
 impl Transmit {
+    /// Packets in the buffer.
+    pub fn packets(&self) -> usize {
+        let segment = self.segment_size.unwrap_or(self.size).max(1);
+        self.size.div_ceil(segment)
+    }
+
     pub(crate) fn from_quinn(transmit: &quinn_proto::Transmit) -> Self {
         Self {
             destination: transmit.destination,
