@@ -9,14 +9,28 @@
 //! |---|---|
 //! | [`payload`] | an object's bytes are f(track, group, object), wherever it is seen |
 //! | [`order`] | objects of a subgroup arrive in order, and none twice for one subscription |
+//! | [`ends`] | nothing before its publication, nothing after an end, and every end is told |
+//! | [`permission`] | nothing is granted or delivered beyond what a token says |
+//! | [`answers`] | every request is answered, or its session ends |
+//! | [`upstreams`] | a relay asks once for a track, and not longer than somebody watches |
+//! | [`priority`] | on a link that is too narrow, what matters more comes first |
+//! | [`bounds`] | caches and buffers stay within their limits |
+//! | [`closes`] | nobody is blamed who did nothing wrong; whoever breaks the rules is |
 //! | [`liveness`] | after the faults every live viewer reaches the live edge; what is closed is quiet |
 //!
 //! To add one: a file here, a line in [`all`].
 
+pub mod answers;
+pub mod bounds;
+pub mod closes;
+pub mod ends;
 pub mod liveness;
 pub mod order;
 pub mod payload;
+pub mod permission;
+pub mod priority;
 mod seen;
+pub mod upstreams;
 
 pub use seen::{Expectation, Place, Seen};
 
@@ -92,6 +106,13 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Checker>> {
     vec![
         Box::new(payload::Payloads::new(plan)),
         Box::new(order::Order::new()),
+        Box::new(ends::Ends::new(plan)),
+        Box::new(permission::Permission::new(plan)),
+        Box::new(answers::Answers::new()),
+        Box::new(upstreams::Upstreams::new(plan)),
+        Box::new(priority::Priority::new(plan)),
+        Box::new(bounds::Bounds::new(plan)),
+        Box::new(closes::Closes::new(plan)),
         Box::new(liveness::Liveness::new(plan)),
     ]
 }

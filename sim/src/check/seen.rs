@@ -191,6 +191,15 @@ pub enum Seen {
         /// Its clock's time.
         unix: UnixTime,
     },
+    /// What an origin serves of a track.
+    Serving {
+        /// Which of the plan's tracks.
+        track: u16,
+        /// Subscriptions to it.
+        subscriptions: usize,
+        /// Sessions that it has.
+        sessions: usize,
+    },
     /// How a relay stands.
     Metrics {
         /// The machine.
@@ -212,7 +221,10 @@ pub enum Seen {
 impl Seen {
     /// Whether a transcript for people has it.
     pub fn is_told(&self) -> bool {
-        !matches!(self, Self::Metrics { .. } | Self::Clock { .. })
+        !matches!(
+            self,
+            Self::Metrics { .. } | Self::Clock { .. } | Self::Serving { .. }
+        )
     }
 }
 

@@ -206,6 +206,11 @@ impl Origin {
         if left < plan.subgroups {
             machine.end_subgroup(now, &live.name, place.group, subgroup);
         }
+        self.seen.push_back(Seen::Serving {
+            track: live.index,
+            subscriptions: machine.subscribers_len(&live.name),
+            sessions: self.sessions.len(),
+        });
         live.count += 1;
         let start = Instant::ZERO + Duration::from_millis(self.plan.start_ms);
         let due = start + times(Duration::from_millis(plan.interval_ms), live.count);

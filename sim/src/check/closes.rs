@@ -1,0 +1,134 @@
+//! Closes: nobody is blamed who did nothing wrong, and whoever breaks the rules is told so.
+//!
+//! | class | what happened |
+//! |---|---|
+//! | `blamed` | a relay closed the session of a viewer or origin for a fault, or with no known code |
+//! | `blames` | a viewer's or origin's machine closed its session for a fault of the relay's |
+//! | `no-goaway` | a session was closed for staying after GOAWAY, and no GOAWAY had come |
+//! | `own-fault` | a relay closed a hostile peer's session with an internal error |
+//! | `unblamed` | a relay closed a session for a broken rule, and named no fault |
+
+use super::{Checker, Finding, Observation, Seen, finding};
+use crate::plan::{Behaviour, NodeId, Plan, Role};
+use mainstem_core::moqt::error::SessionCode;
+use mainstem_core::transport::{Closed, Origin, SessionId};
+use std::collections::{BTreeMap, BTreeSet};
+
+const NAME: &str = "closes";
+
+/// Codes that say nothing against the peer.
+const BLAMELESS: [SessionCode; 6] = [
+    SessionCode::NO_ERROR,
+    SessionCode::UNAUTHORIZED,
+    SessionCode::GOAWAY_TIMEOUT,
+    SessionCode::EXPIRED_AUTH_TOKEN,
+    SessionCode::CONTROL_MESSAGE_TIMEOUT,
+    SessionCode::DATA_STREAM_TIMEOUT,
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    WellBehaved,
+    Hostile(Behaviour),
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub struct Closes {
+    kinds: BTreeMap<NodeId, Kind>,
+    told_to_go: BTreeSet<(NodeId, u16, SessionId)>,
+    is_closing: bool,
+}
+
+impl Closes {
+    /// For the nodes of a plan.
+    pub fn new(plan: &Plan) -> Self {
+        let kinds = plan.node_ids().filter_map(|(id, node)| {
+            let kind = match &node.role {
+                Role::Origin(_) | Role::Viewer(_) => Kind::WellBehaved,
+                Role::Hostile(hostile) => Kind::Hostile(hostile.behaviour),
+                Role::Relay(_) => return None,
+            };
+            Some((id, kind))
+        });
+        Self {
+            kinds: kinds.collect(),
+            told_to_go: BTreeSet::new(),
+            is_closing: false,
+        }
+    }
+}
+
+/// What is wrong with the end of a session of somebody who keeps the rules.
+fn unjust(by: Origin, code: SessionCode, was_told: bool) -> Option<&'static str> {
+    if code == SessionCode::GOAWAY_TIMEOUT && !was_told {
+        return Some("no-goaway");
+    }
+    // Bounds are the relay's to set: what passes them is ended with an internal error.
+    let is_bound = code == SessionCode::INTERNAL_ERROR && by == Origin::Peer;
+    if BLAMELESS.contains(&code) || is_bound {
+        return None;
+    }
+    Some(match by {
+        Origin::Peer => "blamed",
+        Origin::Local => "blames",
+    })
+}
+
+/// What is wrong with the end of a session of somebody who does not.
+fn lenient(behaviour: Behaviour, by: Origin, code: SessionCode) -> Option<&'static str> {
+    if by == Origin::Local {
+        return None;
+    }
+    // These pass bounds and break no rule.
+    let is_greedy = matches!(behaviour, Behaviour::NeverReads | Behaviour::FloodsRequests);
+    if is_greedy {
+        return None;
+    }
+    match code {
+        SessionCode::INTERNAL_ERROR => Some("own-fault"),
+        SessionCode::NO_ERROR
+            if matches!(behaviour, Behaviour::WrongOrder | Behaviour::DuplicateIds) =>
+        {
+            Some("unblamed")
+        }
+        _ => None,
+    }
+}
+
+impl Checker for Closes {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn observe(&mut self, observation: &Observation) -> Result<(), Finding> {
+        let (node, life) = (observation.node, observation.life);
+        match &observation.seen {
+            Seen::Closing => self.is_closing = true,
+            Seen::Goaway { session, .. } => {
+                self.told_to_go.insert((node, life, *session));
+            }
+            Seen::Closed { session, closed } => {
+                let was_told = self.told_to_go.remove(&(node, life, *session));
+                let Closed::Application { by, code, reason } = closed else {
+                    return Ok(());
+                };
+                if self.is_closing {
+                    return Ok(());
+                }
+                let code = SessionCode(*code);
+                let class = match self.kinds.get(&node) {
+                    Some(Kind::WellBehaved) => unjust(*by, code, was_told),
+                    Some(Kind::Hostile(behaviour)) => lenient(*behaviour, *by, code),
+                    None => None,
+                };
+                if let Some(class) = class {
+                    let message = format!("closed by {by:?} with {code}: {reason}");
+                    return Err(finding(NAME, class, observation, message));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
