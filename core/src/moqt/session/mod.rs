@@ -400,18 +400,22 @@ impl Session {
             return;
         }
         self.state = State::Closed;
-        self.transport(Output::Close {
+        self.out.push_back(Action::Transport(Output::Close {
             session: self.id,
             code: code.0,
             reason: reason.to_owned(),
-        });
+        }));
     }
 
     fn fail(&mut self, fault: ProtocolError) {
         self.close(fault.code, fault.reason);
     }
 
+    /// Says something, unless the session is closed: its owner may still answer what came before.
     fn transport(&mut self, output: Output) {
+        if self.state == State::Closed {
+            return;
+        }
         self.out.push_back(Action::Transport(output));
     }
 

@@ -44,6 +44,24 @@ fn a_setup_that_does_not_come_closes_the_session() {
 }
 
 #[test]
+fn a_closed_session_says_nothing_more() {
+    for draft in Draft::ALL {
+        let mut peer = Peer::opened(draft, Side::Server, Carrier::Quic, Limits::default());
+        let session = &mut peer.session;
+        while session.poll().is_some() {}
+        // The owner learns of a close only after what came before it, and still answers that.
+        session.close(SessionCode::PROTOCOL_VIOLATION, "over");
+        let _ = session.subscribe(track("x"), Parameters::default());
+        session.allow_requests(7);
+        assert!(matches!(
+            session.poll(),
+            Some(Action::Transport(Output::Close { .. }))
+        ));
+        assert_eq!(session.poll(), None, "{draft}");
+    }
+}
+
+#[test]
 fn requests_before_setup_are_held_and_then_served() {
     covers!("MOQT19-3.3-3");
     for draft in Draft::CANONICAL {
