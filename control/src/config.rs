@@ -88,6 +88,8 @@ pub struct Limits {
     pub batch_calls: usize,
     /// How long a request head may take to arrive.
     pub head_timeout: Duration,
+    /// How long a peer may take nothing of an answer before its connection is closed.
+    pub write_timeout: Duration,
     /// How long anything but a long poll may take.
     pub request_timeout: Duration,
     /// Calls a second that one API key may make in the long run.
@@ -115,6 +117,7 @@ impl Default for Limits {
             relay_body_bytes: 1024 * 1024,
             batch_calls: 20,
             head_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(20),
             request_timeout: Duration::from_secs(15),
             calls_per_second: 200,
             calls_burst: 1000,

@@ -37,12 +37,14 @@ mod ids;
 mod keys;
 mod server;
 mod service;
+mod stall;
 mod store;
 mod vault;
 
 pub use config::{Config, Limits, MasterKeySource, MetricsPage};
 pub use ids::NoRandomness;
 pub use mainstem_core::resolve::Secret;
+pub use server::Accept;
 pub use store::StoreError;
 pub use vault::MasterKeyError;
 
@@ -79,6 +81,17 @@ pub struct Running {
     closing: watch::Sender<bool>,
     server: JoinHandle<()>,
     store: Store,
+}
+
+/// Tells how busy a control plane is.
+#[derive(Clone, Debug)]
+pub struct Probe(Store);
+
+impl Probe {
+    /// Connections to the database that somebody uses now; 0 when nothing is asked or written.
+    pub fn queries(&self) -> usize {
+        self.0.in_use()
+    }
 }
 
 /// An organisation and the only copy of an API key.
@@ -128,20 +141,25 @@ pub enum StartError {
 impl Control {
     /// Opens or makes the database, and serves.
     pub async fn start(config: Config) -> Result<Running, StartError> {
+        let address = config.listen;
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|source| StartError::Listen { address, source })?;
+        Self::start_on(config, listener).await
+    }
+
+    /// The same for connections that come from `listener`; [`Config::listen`] is not looked at.
+    pub async fn start_on(config: Config, listener: impl Accept) -> Result<Running, StartError> {
         let secret = config.relay_secret.as_ref();
         if secret.is_some_and(|secret| secret.expose().len() < RELAY_SECRET_MIN) {
             return Err(StartError::WeakRelaySecret);
         }
+        let address = config.listen;
+        let local_addr = listener.local_addr();
+        let local_addr = local_addr.map_err(|source| StartError::Listen { address, source })?;
         let store = Store::open(&config.data_dir).await?;
         let vault = open_vault(&store, &config).await?;
         let bootstrap = bootstrap(&store).await?;
         let org = store.first_org().await?.ok_or(StartError::UnknownOrg)?;
-        let listener = TcpListener::bind(config.listen).await;
-        let listener = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (local_addr, listener) = listener.map_err(|source| StartError::Listen {
-            address: config.listen,
-            source,
-        })?;
         let service = Service::new(store.clone(), vault, &config).await?;
         let (closing, is_closing) = watch::channel(false);
         let app = Arc::new(App::new(
@@ -207,6 +225,11 @@ impl Control {
 }
 
 impl Running {
+    /// Says how busy it is, to whoever looks after the process.
+    pub fn probe(&self) -> Probe {
+        Probe(self.store.clone())
+    }
+
     /// Stops accepting, lets running requests finish within the limit, and closes the database.
     pub async fn shutdown(mut self) {
         let _ = self.closing.send(true);

@@ -92,6 +92,17 @@ impl Store {
         Ok(())
     }
 
+    /// Connections that somebody uses.
+    pub(crate) fn in_use(&self) -> usize {
+        let of_pool = |pool: &SqlitePool| {
+            let open = usize::try_from(pool.size()).unwrap_or(usize::MAX);
+            // One that is closing has work to do for those that rest as well.
+            let resting = if pool.is_closed() { 0 } else { pool.num_idle() };
+            open.saturating_sub(resting)
+        };
+        of_pool(&self.read) + of_pool(&self.write)
+    }
+
     /// Finishes what is being written and closes.
     pub(crate) async fn close(&self) {
         self.read.close().await;
