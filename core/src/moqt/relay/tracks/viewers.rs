@@ -78,7 +78,12 @@ impl Relay {
         entry.idle_until = None;
         self.viewed.insert(name, id);
         if entry.is_fed() || entry.orphaned_until.is_some() {
+            // Who could feed it may have come while nobody watched, and was not asked then.
+            let is_orphan = entry.upstreams.is_empty() && entry.made_by.is_none();
             self.serve_viewer(now, id, key, &parameters);
+            if is_orphan {
+                self.subscribe_upstream(now, id);
+            }
             return;
         }
         let is_unfed = entry.upstreams.is_empty();
