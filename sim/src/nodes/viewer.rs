@@ -23,7 +23,7 @@ use mainstem_core::moqt::subscriber::{Event, JoinStart, Key, Subscriber};
 use mainstem_core::time::{Instant, UnixTime};
 use mainstem_core::transport::SessionId;
 use mainstem_quic::SessionUrl;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub struct Viewer {
     plan: ViewerPlan,
     path: String,
     names: BTreeMap<u16, FullTrackName>,
+    /// Those of them that their publisher never ends.
+    endless: BTreeSet<u16>,
     expected: Expectation,
     transport: Transport<Subscriber>,
     agenda: Agenda<Duty>,
@@ -100,6 +102,7 @@ impl Viewer {
             random: context.random(),
             plan: plan.clone(),
             path,
+            endless: endless(&context, plan),
             names,
             transport,
             agenda: Agenda::new(),
@@ -224,11 +227,11 @@ impl Viewer {
             Event::Ended { key, reason, .. } => {
                 let asked = self.requests.remove(&key);
                 let track = asked.as_ref().map_or(UNASKED, |asked| asked.track);
-                // A track that its publisher ended holds its last group still: asked for again, it
-                // would come again.
-                let is_whole = reason.contains("ended");
                 self.seen.push_back(Seen::Ended { key, track, reason });
-                if asked.is_some_and(|asked| !asked.is_past) && !is_whole {
+                // Of a track that its publisher ended, relays hold the last group still: asked for
+                // again, it would come again.
+                let goes_on = self.endless.contains(&track);
+                if asked.is_some_and(|asked| !asked.is_past) && goes_on {
                     self.ask_later(now, key.0, track);
                 }
             }
@@ -352,6 +355,20 @@ impl Viewer {
     fn forget(&mut self, session: SessionId) {
         self.requests.retain(|(of, _), _| *of != session);
     }
+}
+
+/// The tracks that a viewer watches and that their publisher never ends.
+fn endless(context: &Context, plan: &ViewerPlan) -> BTreeSet<u16> {
+    let whole = &context.setting.plan;
+    let goes_on = |index: &u16| {
+        let Some(track) = whole.tracks.get(usize::from(*index)) else {
+            return false;
+        };
+        let origin = whole.node(track.origin).map(|node| &node.role);
+        let stops = matches!(origin, Some(Role::Origin(origin)) if origin.stop_ms.is_some());
+        track.groups.is_none() && !stops
+    };
+    plan.tracks.iter().copied().filter(goes_on).collect()
 }
 
 /// What the plan says about this viewer's requests.

@@ -13,11 +13,15 @@
 //! Limits: [`FINDINGS_MAX`] findings, [`SOCKET_BYTES_MAX`] for a paused node, and [`EVENTS_AT_ONCE_MAX`]
 //! events without time passing, which is a finding as well.
 
+mod caught;
+mod compare;
 mod faults;
 mod queue;
 mod report;
 mod slot;
 
+pub use caught::{PANIC, run_plan};
+pub use compare::{Difference, compare};
 pub use report::{Report, Tally};
 
 use crate::check::{self, Checker, Finding, Observation, Seen, micros};
@@ -427,6 +431,7 @@ impl World {
             trace_hash: self.trace.hash(),
             events: self.trace.events(),
             virtual_ms: ms(self.now),
+            busy_ms: ms(self.closed_at.unwrap_or(self.now)),
             healed_in_ms: self.closed_at.map(|at| ms(at).saturating_sub(healed_ms)),
             findings: self.findings,
             network: self.network.counters(),

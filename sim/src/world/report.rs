@@ -77,6 +77,8 @@ pub struct Report {
     pub events: u64,
     /// Virtual time that passed.
     pub virtual_ms: u64,
+    /// Virtual time until everybody left: what is left is waiting for lingering to end.
+    pub busy_ms: u64,
     /// How long after the faults everybody was where they should be; `None` when the run ended
     /// before.
     pub healed_in_ms: Option<u64>,

@@ -8,3 +8,5 @@ mod delivery;
 mod determinism;
 mod faults;
 mod plans;
+mod regressions;
+mod smoke;
