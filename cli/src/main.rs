@@ -9,6 +9,7 @@
 //! | `demo` | all of it at once, on a clip that comes along |
 //! | `interop` | tests a relay, case by case |
 //! | `moq-test` | publishes and verifies test tracks |
+//! | `sim` | runs simulated worlds |
 //!
 //! Exit codes: 0 done, 1 failed, 2 the command line makes no sense, 3 permission was refused
 //! (`auth_failed`), 127 no such case (`interop`). Results go to standard output, everything else to standard error.
@@ -30,6 +31,7 @@ mod mesh;
 mod moq_test;
 mod publish;
 mod relay;
+mod sim;
 mod up;
 mod watch;
 
@@ -60,6 +62,8 @@ enum Command {
     Interop(interop::Arguments),
     /// Publish test tracks through a relay, or verify them
     MoqTest(moq_test::Arguments),
+    /// Run simulated worlds: by seed, by plan, or many of them
+    Sim(sim::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Interop(arguments) => interop::run(arguments).await,
             Command::MoqTest(arguments) => moq_test::run(arguments).await,
+            Command::Sim(arguments) => sim::run(&arguments),
         }
     });
     // Blocking tasks that hang on a peer do not keep a finished command from ending.
@@ -105,7 +110,8 @@ fn start_log(command: &Command) {
         | Command::Watch(_)
         | Command::Demo(_)
         | Command::Interop(_)
-        | Command::MoqTest(_) => "warn",
+        | Command::MoqTest(_)
+        | Command::Sim(_) => "warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let log = tracing_subscriber::fmt()
