@@ -11,6 +11,7 @@
 //! | [`world`] | the heap of events, the phases, the report |
 //! | [`links`] | what becomes of packets |
 //! | [`nodes`] | origins, relays, viewers and hostile peers, with their owners' duties |
+//! | [`model`] | streams without QUIC's bytes, for mass seeds |
 //! | [`check`] | what must hold, one file per concern |
 //! | [`shrink`] | smaller plans that fail in the same way |
 //! | [`experiment`] | numbers: what loss, distance and a narrow link do to viewers |
@@ -26,6 +27,7 @@
 pub mod check;
 pub mod experiment;
 pub mod links;
+pub mod model;
 pub mod nodes;
 pub mod packet;
 pub mod plan;

@@ -1,7 +1,9 @@
 //! [`Packet`]: what travels between nodes, whatever carries it.
 
+use crate::model::ModelPacket;
 use crate::random::Random;
 use crate::trace::Fold;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 
 /// One packet.
@@ -9,6 +11,8 @@ use std::net::SocketAddr;
 pub enum Packet {
     /// A UDP datagram of real QUIC.
     Datagram(Vec<u8>),
+    /// A packet of the stream model.
+    Model(ModelPacket),
 }
 
 /// A packet that a node sends.
@@ -25,6 +29,15 @@ impl Packet {
     pub fn len(&self) -> usize {
         match self {
             Self::Datagram(bytes) => bytes.len(),
+            Self::Model(packet) => packet.size(),
+        }
+    }
+
+    /// Bytes of the largest UDP datagram of it.
+    pub fn largest_datagram(&self) -> usize {
+        match self {
+            Self::Datagram(bytes) => bytes.len(),
+            Self::Model(packet) => packet.largest_datagram(),
         }
     }
 
@@ -37,6 +50,7 @@ impl Packet {
     pub fn fold_into(&self, fold: &mut Fold) {
         match self {
             Self::Datagram(bytes) => fold.bytes(bytes),
+            Self::Model(packet) => packet.hash(&mut Folding(fold)),
         }
     }
 
@@ -52,6 +66,8 @@ impl Packet {
                 }
                 Some(Self::Datagram(bytes))
             }
+            // What is wrong does not pass QUIC's authentication.
+            Self::Model(_) => None,
         }
     }
 
@@ -64,6 +80,29 @@ impl Packet {
                 bytes.truncate(keep);
                 Some(Self::Datagram(bytes))
             }
+            // What is wrong does not pass QUIC's authentication.
+            Self::Model(_) => None,
         }
+    }
+}
+
+/// A [`Fold`] as the standard library feeds it.
+struct Folding<'a>(&'a mut Fold);
+
+impl Hasher for Folding<'_> {
+    fn finish(&self) -> u64 {
+        self.0.value()
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.bytes(bytes);
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0.number(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.0.number(u64::try_from(number).unwrap_or(u64::MAX));
     }
 }

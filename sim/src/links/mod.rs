@@ -218,7 +218,10 @@ impl Fate {
                 let is_lost = link.is_lost_in_burst(index, enter_ppm, leave_ppm, loss_ppm);
                 (is_lost, &mut counters.lost_in_burst)
             }
-            FaultKind::MtuDrop { bytes } => (self.len() > bytes, &mut counters.dropped_by_mtu),
+            FaultKind::MtuDrop { bytes } => {
+                let largest = self.packet.as_ref().map_or(0, Packet::largest_datagram);
+                (largest > bytes, &mut counters.dropped_by_mtu)
+            }
             _ => return false,
         };
         *count += u64::from(is_lost);

@@ -282,7 +282,7 @@ impl Node for RelayNode {
         Some(Seen::Metrics {
             relay: Box::new(self.transport.app().metrics()),
             host: self.transport.figures().map(Box::new),
-            counters: self.transport.counters().map(Box::new),
+            counters: Some(Box::new(self.transport.counters())),
         })
     }
 

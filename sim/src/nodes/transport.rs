@@ -1,8 +1,9 @@
 //! [`Transport`]: what carries a node's machine. One face, whatever is below.
 
 use super::setting::{BuildError, Context};
+use crate::model::{ModelConfig, ModelHost, ModelServer};
 use crate::packet::{Outgoing, Packet};
-use crate::plan::NodeLimits;
+use crate::plan::{NodeLimits, TransportKind};
 use crate::quic::deterministic::{Lease, host_config};
 use crate::random::Purpose;
 use bytes::BytesMut;
@@ -33,6 +34,8 @@ const CLIENT_KEEP_ALIVE: Duration = Duration::from_secs(1);
 pub(crate) enum Transport<A: App> {
     /// Real QUIC.
     Quic(Box<Quic<A>>),
+    /// Streams and datagrams without QUIC.
+    Model(Box<ModelHost<A>>),
 }
 
 /// Real QUIC, seeded.
@@ -48,14 +51,26 @@ pub(crate) struct Quic<A: App> {
 impl<A: App> Transport<A> {
     /// For a node that serves.
     pub(crate) fn serving(context: &Context, app: A, unix: UnixTime) -> Result<Self, BuildError> {
-        let (mut config, lease) = config(context, unix);
-        config.limits.client_liveness = Some(RELAY_LIVENESS);
-        config.limits.peer_bidi_streams_max = RELAY_BIDI_STREAMS;
-        apply(&mut config.limits, &context.limits);
+        let mut limits = Limits {
+            client_liveness: Some(RELAY_LIVENESS),
+            peer_bidi_streams_max: RELAY_BIDI_STREAMS,
+            ..Limits::default()
+        };
+        apply(&mut limits, &context.limits);
         let protocols = Draft::ALL.iter().map(|draft| draft.protocol().to_owned());
+        let (protocols, web_transport) = (protocols.collect(), true);
+        if context.setting.plan.transport == TransportKind::Model {
+            let server = ModelServer {
+                protocols,
+                web_transport,
+            };
+            return Ok(Self::model(context, app, limits, Some(server)));
+        }
+        let (mut config, lease) = config(context, unix);
+        config.limits = limits;
         config.server = Some(Server {
-            protocols: protocols.collect(),
-            web_transport: true,
+            protocols,
+            web_transport,
             certificates: context.setting.identity.certificates.clone(),
         });
         Self::quic(config, app, lease)
@@ -63,11 +78,27 @@ impl<A: App> Transport<A> {
 
     /// For a node that only dials.
     pub(crate) fn dialling(context: &Context, app: A, unix: UnixTime) -> Result<Self, BuildError> {
+        let mut limits = Limits {
+            idle_timeout: CLIENT_IDLE,
+            keep_alive: Some(CLIENT_KEEP_ALIVE),
+            ..Limits::default()
+        };
+        apply(&mut limits, &context.limits);
+        if context.setting.plan.transport == TransportKind::Model {
+            return Ok(Self::model(context, app, limits, None));
+        }
         let (mut config, lease) = config(context, unix);
-        config.limits.idle_timeout = CLIENT_IDLE;
-        config.limits.keep_alive = Some(CLIENT_KEEP_ALIVE);
-        apply(&mut config.limits, &context.limits);
+        config.limits = limits;
         Self::quic(config, app, lease)
+    }
+
+    fn model(context: &Context, app: A, limits: Limits, server: Option<ModelServer>) -> Self {
+        // Every life of every node names its connections otherwise.
+        let identity = u64::from(context.id.0) << 16 | u64::from(context.life);
+        let mut config = ModelConfig::new(identity);
+        config.limits = limits;
+        config.server = server;
+        Self::Model(Box::new(ModelHost::new(config, app)))
     }
 
     fn quic(config: mainstem_quic::Config, app: A, lease: Lease) -> Result<Self, BuildError> {
@@ -90,24 +121,33 @@ impl<A: App> Transport<A> {
                 };
                 quic.host.handle_datagram(now, datagram);
             }
+            (Self::Model(host), Packet::Model(packet)) => host.handle_packet(now, from, &packet),
+            // All nodes of a world have the same transport.
+            (Self::Quic(_), Packet::Model(_)) | (Self::Model(_), Packet::Datagram(_)) => {}
         }
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         match self {
             Self::Quic(quic) => quic.host.handle_timeout(now),
+            Self::Model(host) => host.handle_timeout(now),
         }
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         match self {
             Self::Quic(quic) => quic.host.next_timeout(),
+            Self::Model(host) => host.next_timeout(),
         }
     }
 
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Outgoing> {
         match self {
             Self::Quic(quic) => quic.poll_transmit(now),
+            Self::Model(host) => host.poll_transmit(now).map(|transmit| Outgoing {
+                to: transmit.destination,
+                packet: Packet::Model(transmit.packet),
+            }),
         }
     }
 
@@ -118,12 +158,14 @@ impl<A: App> Transport<A> {
     ) -> Result<SessionId, ConnectError> {
         match self {
             Self::Quic(quic) => quic.host.connect(now, request),
+            Self::Model(host) => host.connect(now, request),
         }
     }
 
     pub(crate) fn app(&self) -> &A {
         match self {
             Self::Quic(quic) => quic.host.app(),
+            Self::Model(host) => host.app(),
         }
     }
 
@@ -131,36 +173,43 @@ impl<A: App> Transport<A> {
     pub(crate) fn app_mut(&mut self) -> &mut A {
         match self {
             Self::Quic(quic) => quic.host.app_mut(),
+            Self::Model(host) => host.app_mut(),
         }
     }
 
     pub(crate) fn drive(&mut self, now: Instant) {
         match self {
             Self::Quic(quic) => quic.host.drive(now),
+            Self::Model(host) => host.drive(now),
         }
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<A::Event> {
         match self {
             Self::Quic(quic) => quic.host.poll_event(),
+            Self::Model(host) => host.poll_event(),
         }
     }
 
     pub(crate) fn close_all(&mut self, now: Instant, code: u64, reason: &str) {
         match self {
             Self::Quic(quic) => quic.host.close_all(now, code, reason),
+            Self::Model(host) => host.close_all(now, code, reason),
         }
     }
 
     pub(crate) fn stop_accepting(&mut self) {
         match self {
             Self::Quic(quic) => quic.host.stop_accepting(),
+            Self::Model(host) => host.stop_accepting(),
         }
     }
 
     pub(crate) fn adjust_wall_clock(&mut self, now: Instant, unix: UnixTime) {
         match self {
             Self::Quic(quic) => quic.host.adjust_wall_clock(now, unix),
+            // It has no certificates that a clock could find too old.
+            Self::Model(_) => {}
         }
     }
 
@@ -168,26 +217,21 @@ impl<A: App> Transport<A> {
     pub(crate) fn is_idle(&self) -> bool {
         match self {
             Self::Quic(quic) => quic.host.is_idle(),
+            Self::Model(host) => host.is_idle(),
         }
     }
 
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "a transport without QUIC has none"
-    )]
     pub(crate) fn figures(&self) -> Option<Figures> {
         match self {
             Self::Quic(quic) => Some(quic.host.figures()),
+            Self::Model(_) => None,
         }
     }
 
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "a transport without QUIC has none"
-    )]
-    pub(crate) fn counters(&self) -> Option<Counters> {
+    pub(crate) fn counters(&self) -> Counters {
         match self {
-            Self::Quic(quic) => Some(quic.host.counters()),
+            Self::Quic(quic) => quic.host.counters(),
+            Self::Model(host) => host.counters(),
         }
     }
 }
