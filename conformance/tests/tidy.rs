@@ -111,6 +111,27 @@ fn machines_do_not_know_whether_they_are_tested() {
 }
 
 #[test]
+fn deliberate_faults_are_in_no_build_that_does_not_ask_for_them() {
+    let mut features = 0;
+    for package in packages().values() {
+        let manifest = root().join(&package.folder).join("Cargo.toml");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        let lines = manifest.lines().filter(|line| line.contains("canaries"));
+        for line in lines.filter(|line| !line.starts_with('#')) {
+            let is_feature = line.starts_with("canaries = [");
+            features += usize::from(is_feature);
+            // Neither a default feature nor a dependency may bring them along.
+            assert!(
+                is_feature || line == r#"required-features = ["canaries"]"#,
+                "{} may have canaries as a feature of its own and nowhere else: {line}",
+                package.folder.display()
+            );
+        }
+    }
+    assert!(features >= 2, "the feature is gone, or has another name");
+}
+
+#[test]
 fn names_say_what_a_thing_is() {
     const EMPTY_WORDS: [&str; 4] = ["Manager", "Helper", "Util", "Utils"];
     const KINDS: [&str; 5] = ["struct", "enum", "trait", "type", "union"];

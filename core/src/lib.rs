@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod broadcast;
+pub mod canary;
 pub mod catalog;
 pub mod cmaf;
 #[cfg(feature = "jwt")]

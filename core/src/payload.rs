@@ -58,6 +58,15 @@ impl Payload {
         }
     }
 
+    /// The same with another first byte: a fault, see [`canary`](crate::canary).
+    pub(crate) fn with_a_wrong_byte(&self) -> Self {
+        let mut bytes = BytesMut::from(&self.to_bytes()[..]);
+        if let Some(first) = bytes.first_mut() {
+            *first ^= 1;
+        }
+        Self::from(bytes.freeze())
+    }
+
     /// All bytes in one run. Copies when there are several pieces: for consumers, not for relays.
     pub fn to_bytes(&self) -> Bytes {
         match &self.pieces {

@@ -23,6 +23,7 @@ use crate::streams::StreamTable;
 use crate::tls::ALPN_H3;
 use crate::wire_id::{WireId, dir};
 use bytes::Bytes;
+use mainstem_core::canary::{self, Canary};
 use mainstem_core::payload::Payload;
 use mainstem_core::transport::{
     ANSWER_PRIORITY, Carrier, Closed, Direction, Input, Opened, Origin, SessionId, Side,
@@ -550,7 +551,7 @@ impl Connection {
 
     /// Hands a stream's bytes to QUIC and answers its notified write.
     pub(crate) fn flush(&mut self, id: StreamId, cx: &mut Context<'_>) {
-        if self.streams.flush(id, &mut self.quic) {
+        if self.streams.flush(id, &mut self.quic) && !canary::is_on(Canary::WritableLost) {
             self.tell(id, StreamEvent::Writable, cx);
         }
     }

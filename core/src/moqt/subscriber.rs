@@ -16,6 +16,7 @@ use super::name::{FullTrackName, Location, RequestId};
 use super::object::{GapKind, Object};
 use super::parameter::{FillParameters, Parameters};
 use super::session::{self, Accepted, CommandError, Event as SessionEvent, Sessions, StreamEnd};
+use crate::canary::{self, Canary};
 use crate::time::Instant;
 use crate::transport::{Action, App, Closed, Input, Output, SessionId};
 use std::collections::{BTreeMap, VecDeque};
@@ -278,9 +279,25 @@ impl Subscriber {
     fn process(&mut self) {
         while let Some((session, event)) = self.sessions.poll_event() {
             if let Some(event) = self.translate(session, event) {
-                self.events.push_back(event);
+                let at = self.place_of(&event);
+                if canary::is_on(Canary::ObjectTwice) && matches!(event, Event::Object { .. }) {
+                    self.events.push_back(event.clone());
+                }
+                self.events.insert(at, event);
             }
         }
+    }
+
+    /// Where an event goes in line: last, unless a fault is on.
+    fn place_of(&self, event: &Event) -> usize {
+        let after_object = matches!(self.events.back(), Some(Event::Object { .. }));
+        let is_wrong = match event {
+            Event::Object { .. } => canary::is_on(Canary::ObjectsSwapped),
+            Event::SubgroupEnded { .. } => canary::is_on(Canary::EndBeforeLastObject),
+            _ => false,
+        };
+        let back = usize::from(after_object && is_wrong);
+        self.events.len().saturating_sub(back)
     }
 
     fn ended(&mut self, key: Key, reason: String) -> Option<Event> {
@@ -339,6 +356,7 @@ impl Subscriber {
                 let reason = "the relay cut the subscription".to_owned();
                 self.ended((session, request), reason)?
             }
+            SessionEvent::Goaway(_) if canary::is_on(Canary::GoawayIgnored) => return None,
             SessionEvent::Goaway(goaway) => Event::Goaway {
                 session,
                 uri: goaway.new_session_uri,

@@ -1,6 +1,7 @@
 //! Deadlines: tokens that end, questions that take too long, tracks that wait.
 
 use super::{Relay, RequestKey, Timer};
+use crate::canary::{self, Canary};
 use crate::moqt::error::{PublishDoneCode, SessionCode};
 use crate::resolve::{Refusal, RefusalCode};
 use crate::time::{Instant, UnixTime};
@@ -122,6 +123,13 @@ impl Relay {
     pub(super) fn take_timer(&mut self, now: Instant, timer: Timer) {
         self.armed.remove(&timer);
         match timer {
+            // A fault: see `canary`.
+            Timer::SessionExpiry(_) | Timer::SubscriptionExpiry(_)
+                if canary::is_on(Canary::TokenExpiryIgnored) => {}
+            Timer::SessionExpiry(session) if canary::is_on(Canary::CloseWithWrongCode) => {
+                let reason = "auth_failed: the token has expired";
+                self.deny_session(session, SessionCode::INTERNAL_ERROR, reason);
+            }
             Timer::SessionExpiry(session) => {
                 let expires = self.peers.get(&session).and_then(|peer| peer.expires);
                 if self.is_past(now, expires) {

@@ -3,6 +3,7 @@
 //! Objects of uploads go another way: see [`super::sdk`].
 
 use super::{Relay, RequestKey, TrackId};
+use crate::canary::{self, Canary};
 use crate::moqt::object::{Object, SubgroupHeader};
 use crate::moqt::session::StreamEnd;
 use crate::moqt::track::cache::{End, Inserted, Source, SubgroupInfo};
@@ -22,9 +23,12 @@ impl Relay {
         let Some(id) = self.upstreams.get(&key).copied() else {
             return;
         };
-        let Some(object) = self.take_uploaded(now, key, object) else {
+        let Some(mut object) = self.take_uploaded(now, key, object) else {
             return;
         };
+        if canary::is_on(Canary::PayloadCorrupted) {
+            object.payload = object.payload.with_a_wrong_byte();
+        }
         let info = SubgroupInfo {
             priority: header.priority,
             has_properties: header.has_properties,
@@ -65,7 +69,7 @@ impl Relay {
         let bytes_before = entry.track.cache().bytes();
         let is_full = self.cache_bytes.saturating_add(object.payload.len())
             > self.config.cache_bytes_hard_max;
-        let inserted = if is_full {
+        let inserted = if is_full && !canary::is_on(Canary::CacheBoundPassed) {
             Inserted::OverLimit
         } else {
             let sessions = &mut self.sessions;
@@ -91,6 +95,10 @@ impl Relay {
             .cache_bytes
             .saturating_sub(bytes_before)
             .saturating_add(bytes_after);
+        if canary::is_on(Canary::CacheBytesCountedTwice) {
+            let more = bytes_after.saturating_sub(bytes_before);
+            self.cache_bytes = self.cache_bytes.saturating_add(more);
+        }
         if inserted == Inserted::New {
             self.age(now, id, group, before, after);
             self.evict();
@@ -227,7 +235,9 @@ impl Relay {
     /// Keeps all retained groups together within the budget: the oldest go first, the newest group
     /// of a track stays.
     fn evict(&mut self) {
-        while self.cache_bytes > self.config.cache_bytes_max {
+        while self.cache_bytes > self.config.cache_bytes_max
+            && !canary::is_on(Canary::CacheBoundPassed)
+        {
             let (live, fetched) = (self.ages.oldest(), self.fetches.ages.oldest());
             if fetched.is_some_and(|fetched| live.is_none_or(|live| fetched <= live)) {
                 self.evict_fetched();

@@ -12,6 +12,7 @@
 //!
 //! Source: draft-ietf-moq-transport-18 section 7.2 (scheduling algorithm).
 
+use crate::canary::{self, Canary};
 use crate::moqt::filter::GroupOrder;
 
 const GROUP_MAX: u16 = 0x7ff;
@@ -30,6 +31,9 @@ pub fn subgroup_priority(
     order: GroupOrder,
     place: (u64, u64),
 ) -> i32 {
+    if canary::is_on(Canary::PriorityIgnored) {
+        return 0;
+    }
     let (group, subgroup) = place;
     let [.., high, low] = group.to_be_bytes();
     let group = u16::from_be_bytes([high, low]) & GROUP_MAX;

@@ -14,6 +14,7 @@ use super::fetched::Joined;
 use super::priority::subgroup_priority;
 use super::rules::{Defaults, Rules, Timeouts, Verdict};
 use super::{Limits, SubscriberKey};
+use crate::canary::{self, Canary};
 use crate::moqt::error::{PublishDoneCode, StreamCode};
 use crate::moqt::filter::sets::ObjectFilter;
 use crate::moqt::filter::{GroupOrder, LocationRange, RangeFilter};
@@ -78,6 +79,7 @@ impl Cursor {
         };
         match end {
             End::Open => {}
+            End::Finished if canary::is_on(Canary::FinLost) => {}
             End::Finished => {
                 // The stream may be gone; then it has ended already.
                 let _ = session.finish_stream(stream);
@@ -255,7 +257,8 @@ impl Subscription {
         };
         let mut budget = served.burst;
         while let Some(object) = cached.objects.get(cursor.next) {
-            if !range.contains(Location::new(object.group, object.object)) {
+            let is_lost = canary::is_on(Canary::ObjectLeftOut) && object.object % 5 == 2;
+            if is_lost || !range.contains(Location::new(object.group, object.object)) {
                 cursor.next += 1;
                 continue;
             }
@@ -277,7 +280,7 @@ impl Subscription {
             let size = object.payload.len();
             budget = budget.saturating_sub(size.max(1));
             let is_last = cursor.next + 1 == cached.objects.len();
-            let fin = is_last && cached.end == End::Finished;
+            let fin = is_last && cached.end == End::Finished && !canary::is_on(Canary::FinLost);
             let notify = is_last || budget == 0 || cached.is_break(cursor.next + 1);
             if session.send_object(stream, object, fin, notify).is_err() {
                 cursor.stream = None;

@@ -2,6 +2,7 @@
 
 use super::super::{Relay, RequestKey, Timer, TrackId};
 use super::{Cached, Fetch, FetchId, State};
+use crate::canary::{self, Canary};
 use crate::moqt::error::{RequestCode, StreamCode};
 use crate::moqt::filter::sets::FilterSets;
 use crate::moqt::message::{Fetch as FetchMessage, FetchTarget, RequestError};
@@ -27,6 +28,7 @@ impl Relay {
     ) {
         let track = match &fetch.target {
             FetchTarget::Track(track) => track.clone(),
+            _ if canary::is_on(Canary::PastUnanswered) => return,
             FetchTarget::RelativeJoin { .. } | FetchTarget::AbsoluteJoin { .. } => {
                 self.join_by_fetch(now, key, fetch);
                 return;

@@ -7,6 +7,7 @@
 use super::super::{Relay, RequestKey};
 use super::State;
 use super::answer::invalid_range;
+use crate::canary::{self, Canary};
 use crate::moqt::error::{RequestCode, StreamCode};
 use crate::moqt::message::{Fetch as FetchMessage, FetchTarget, RequestError};
 use crate::moqt::name::RequestId;
@@ -117,6 +118,9 @@ impl Relay {
         let Some(fill) = &parameters.fill else {
             return;
         };
+        if canary::is_on(Canary::PastUnanswered) {
+            return;
+        }
         let Some(track) = self.downstreams.get(&subscription).copied() else {
             return;
         };

@@ -15,6 +15,7 @@ pub(in crate::moqt::relay) use publishers::refusal_downstream;
 pub(in crate::moqt::relay) use status::Questions;
 
 use super::{Relay, RequestKey, Timer, TrackId};
+use crate::canary::{self, Canary};
 use crate::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
 use crate::moqt::filter::Filter;
 use crate::moqt::name::{FullTrackName, RequestId};
@@ -199,7 +200,7 @@ impl Relay {
             return;
         };
         entry.idle_until = None;
-        if entry.has_viewers() {
+        if entry.has_viewers() || canary::is_on(Canary::UpstreamLeaked) {
             return;
         }
         if let Some(upload) = entry.made_by {

@@ -3,6 +3,7 @@
 use super::super::{Relay, RequestKey, TrackId};
 use super::forward::Asked;
 use super::{Entry, Upstream};
+use crate::canary::{self, Canary};
 use crate::moqt::error::{PublishDoneCode, RequestCode};
 use crate::moqt::message::RequestError;
 use crate::moqt::name::{FullTrackName, Location, RequestId, TrackName, TrackNamespace};
@@ -26,6 +27,9 @@ impl Relay {
         for publisher in self.publishers.covering(name.namespace.fields()) {
             if !self.mesh.is_route(&publisher) && sessions_asked.insert(publisher.0) {
                 asked |= self.ask_publisher(id, publisher, &name).is_some();
+                if canary::is_on(Canary::UpstreamTwice) {
+                    self.ask_publisher(id, publisher, &name);
+                }
             }
         }
         asked || self.ask_route(now, id)
@@ -73,6 +77,9 @@ impl Relay {
         publisher: RequestKey,
         namespace: &TrackNamespace,
     ) {
+        if canary::is_on(Canary::ResubscribeForgotten) {
+            return;
+        }
         // Names with a common prefix stand next to each other.
         let from = FullTrackName {
             namespace: namespace.clone(),
@@ -340,6 +347,9 @@ impl Relay {
         if !entry.upstreams.is_empty() {
             return;
         }
+        if code == PublishDoneCode::TRACK_ENDED && canary::is_on(Canary::TrackEndForgotten) {
+            return;
+        }
         if code == PublishDoneCode::TRACK_ENDED {
             self.end_track(now, id, code, "the track has ended");
         } else {
@@ -375,7 +385,7 @@ impl Relay {
         if entry.has_viewers() && !entry.is_ending {
             entry.orphaned_until = Some(now + self.config.publisher_linger);
             // Somebody else may publish the namespace already.
-            if self.subscribe_upstream(now, id) {
+            if !canary::is_on(Canary::ResubscribeForgotten) && self.subscribe_upstream(now, id) {
                 self.begin_takeover(now, id);
             } else if let Some(entry) = self.entries.get_mut(&id)
                 && entry.takeover.is_empty()
