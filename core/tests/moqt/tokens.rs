@@ -9,10 +9,10 @@ use mainstem_core::jwt::{self, Claims};
 use mainstem_core::moqt::error::RequestCode;
 use mainstem_core::moqt::name::FullTrackName;
 use mainstem_core::moqt::parameter::Parameters;
-use mainstem_core::moqt::relay::{Config, Event};
+use mainstem_core::moqt::relay::{Config, Event, Relay};
 use mainstem_core::moqt::session::Event as SessionEvent;
 use mainstem_core::moqt::subscriber;
-use mainstem_core::resolve::{Refusal, RefusalCode, ResolveReply};
+use mainstem_core::resolve::{Grace, Refusal, RefusalCode, ResolveReply};
 use mainstem_core::time::UnixTime;
 use mainstem_core::transport::App;
 use std::time::Duration;
@@ -329,6 +329,61 @@ fn rotated_stream_key_ends_its_publisher_and_no_other() {
         "{closed}"
     );
     assert_eq!(viewer.closed(), None);
+}
+
+/// The replaced key is good for a minute more: for those who publish with it, and for one whose
+/// answer was on its way.
+#[test]
+fn publisher_with_a_replaced_key_ends_with_its_grace() {
+    let (mut house, publisher) = house();
+    let crossing = house.peer("moqt-22", &format!("/publish/{INPUT}?sk={STREAM_KEY}"));
+    let valid = ["cred_2".to_owned(), "cred_1".to_owned()];
+    let grace = Grace {
+        credential: "cred_1".to_owned(),
+        until: EPOCH.as_secs() + 60,
+    };
+    house.command(|relay, now| {
+        relay.revoke_input(now, ORG, INPUT, &valid);
+        relay.end_grace_at(now, INPUT, grace);
+    });
+    house.answer(|_| Ok(good_reply()));
+    let newer = house.peer("moqt-22", &format!("/publish/{INPUT}?sk={STREAM_KEY}"));
+    house.answer(|_| {
+        Ok(ResolveReply {
+            credential: "cred_2".to_owned(),
+            ..good_reply()
+        })
+    });
+    house.net.advance(Duration::from_secs(58));
+    for peer in [&publisher, &crossing, &newer] {
+        assert_eq!(peer.closed(), None);
+    }
+    house.net.advance(Duration::from_secs(4));
+    for peer in [&publisher, &crossing] {
+        let closed = peer.closed().expect("the grace is over");
+        assert!(closed.contains("auth_failed"), "{closed}");
+    }
+    assert_eq!(newer.closed(), None);
+}
+
+#[test]
+fn publishers_come_again_when_changes_were_missed_and_viewers_stay() {
+    let (mut house, publisher) = house();
+    let waiting = house.peer("moqt-22", &format!("/publish/{INPUT}?sk={STREAM_KEY}"));
+    let viewer = house.good_viewer("moqt-22", &video());
+    house.command(Relay::end_publishers);
+    for peer in [&publisher, &waiting] {
+        let closed = peer.closed().expect("it is to come again");
+        assert!(
+            closed.contains("connect again") && !closed.contains("auth_failed"),
+            "{closed}"
+        );
+    }
+    assert_eq!(viewer.closed(), None);
+    // An answer that was on its way finds nobody.
+    house.answer(|_| Ok(good_reply()));
+    let again = house.publisher("moqt-22");
+    assert_eq!(again.closed(), None);
 }
 
 #[test]

@@ -6,14 +6,55 @@ use super::{Event, OpId, Relay, Revoked, SessionEvent, Timer, TrackId};
 use crate::moqt::error::SessionCode;
 use crate::moqt::name::TrackNamespace;
 use crate::moqt::session::Ready;
-use crate::resolve::{Refusal, ResolveKind, ResolveReply, ResolveRequest, Secret};
+use crate::resolve::{Grace, Refusal, ResolveKind, ResolveReply, ResolveRequest, Secret};
 use crate::time::{Instant, UnixTime};
 use crate::transport::SessionId;
 
 /// Why a publisher ends whose stream key is no longer the input's.
 const KEY_REPLACED: &str = "auth_failed: the stream key was replaced";
 
+/// Why a publisher ends about whose stream key the news were missed.
+const SHOW_AGAIN: &str = "changes of stream keys were missed here: connect again";
+
 impl Relay {
+    /// A replaced credential of an input ends in a while, and its publishers with it. To be told
+    /// right after [`Relay::revoke_input`] with that credential among the valid ones.
+    pub fn end_grace_at(&mut self, now: Instant, input: &str, grace: Grace) {
+        let rests_on_it = |session: &SessionId| {
+            let peer = self.peers.get(session);
+            peer.is_some_and(|peer| {
+                matches!(&peer.grant, Grant::Publish { credential, .. }
+                    if *credential == grace.credential)
+            })
+        };
+        let of_input = self.inputs.get(input).into_iter().flatten().copied();
+        let sessions: Vec<SessionId> = of_input.filter(rests_on_it).collect();
+        for session in sessions {
+            self.expire_session_at(now, session, UnixTime::from_secs(grace.until));
+        }
+        if let Some(revoked) = self.revoked.get_mut(input) {
+            revoked.grace = Some(grace);
+        }
+        self.process(now);
+    }
+
+    /// The owner missed what became of stream keys: publishers are to come again and show theirs.
+    pub fn end_publishers(&mut self, now: Instant) {
+        let is_publisher = |grant: &Grant| match grant {
+            Grant::Resolving { .. } | Grant::Publish { .. } => true,
+            Grant::Tokens { .. } | Grant::Open => false,
+        };
+        let publishers = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| is_publisher(&peer.grant));
+        let sessions: Vec<SessionId> = publishers.map(|(session, _)| *session).collect();
+        for session in sessions {
+            self.deny_session(session, SessionCode::INTERNAL_ERROR, SHOW_AGAIN);
+        }
+        self.process(now);
+    }
+
     /// The peer's SETUP is here: what may it do?
     pub(super) fn admit(&mut self, now: Instant, session: SessionId, ready: Ready) {
         if self.is_draining() {
@@ -131,6 +172,11 @@ impl Relay {
             self.deny_session(session, SessionCode::UNAUTHORIZED, KEY_REPLACED);
             return;
         }
+        let grace = crossed.and_then(|revoked| revoked.grace.as_ref());
+        let ends = grace
+            .filter(|grace| grace.credential == reply.credential)
+            .map(|grace| grace.until);
+        let ends = ends.into_iter().chain(reply.expires_at).min();
         let Some(peer) = self.peers.get_mut(&session) else {
             return;
         };
@@ -147,8 +193,8 @@ impl Relay {
         };
         let held = std::mem::take(&mut peer.held);
         peer.held_bytes = 0;
-        if let Some(expires) = reply.expires_at.map(UnixTime::from_secs) {
-            self.expire_session_at(now, session, expires);
+        if let Some(ends) = ends {
+            self.expire_session_at(now, session, UnixTime::from_secs(ends));
         }
         for event in held {
             self.take_session_event(now, session, event);
@@ -267,7 +313,13 @@ impl Relay {
         let keep = self.config.resolve_timeout;
         self.revoked.retain(|_, revoked| revoked.at + keep >= now);
         let valid = valid.to_vec();
-        self.revoked
-            .insert(input.to_owned(), Revoked { at: now, valid });
+        self.revoked.insert(
+            input.to_owned(),
+            Revoked {
+                at: now,
+                valid,
+                grace: None,
+            },
+        );
     }
 }

@@ -41,7 +41,7 @@ use crate::moqt::name::{FullTrackName, RequestId, TrackNamespace};
 use crate::moqt::session::{self, Event as SessionEvent, Record, Sessions};
 use crate::moqt::track::delays::Delays;
 use crate::moqt::track::{self, SubscriberKey};
-use crate::resolve::{Refusal, ResolveReply, ResolveRequest};
+use crate::resolve::{Grace, Refusal, ResolveReply, ResolveRequest};
 use crate::time::{Instant, UnixTime};
 use crate::transport::{Action, App, Carrier, Closed, Input, SessionId};
 use access::Grant;
@@ -299,6 +299,8 @@ struct Announced {
 struct Revoked {
     at: Instant,
     valid: Vec<String>,
+    /// The replaced credential that is still valid, and until when.
+    grace: Option<Grace>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
