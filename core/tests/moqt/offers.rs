@@ -404,6 +404,48 @@ fn track_property_filter_chooses_what_is_offered() {
 }
 
 #[test]
+fn too_many_different_filters_of_one_prefix_conflict() {
+    let mut world = World::with(Config {
+        tracks_filters_max: 2,
+        ..Config::default()
+    });
+    let wish = |world: &mut World, prefix: &str, subgroup: u64| {
+        let viewer = world.peer("moqt-22");
+        let set = RangeSet {
+            set: 0,
+            property: None,
+            ranges: vec![(subgroup, Some(subgroup))],
+        };
+        let parameters = Parameters {
+            range_filters: vec![RangeFilter::new(RangeSubject::Subgroup, &set).unwrap()],
+            ..Parameters::default()
+        };
+        let request = world.wish(&viewer, prefix, parameters);
+        let code = refused(&viewer, request);
+        (viewer, request, code)
+    };
+    let (first, request, _) = wish(&mut world, "a", 1);
+    assert_eq!(wish(&mut world, "a", 2).2, None);
+    let conflict = Some(RequestCode::CONFLICTING_FILTERS);
+    assert_eq!(wish(&mut world, "a", 3).2, conflict);
+    assert_eq!(wish(&mut world, "a", 2).2, None, "somebody has it already");
+    assert_eq!(wish(&mut world, "b", 3).2, None, "another prefix");
+    let plain = world.peer("moqt-22");
+    let unfiltered = world.wish(&plain, "a", Parameters::default());
+    assert_eq!(
+        refused(&plain, unfiltered),
+        None,
+        "no filter is no conflict"
+    );
+    world
+        .act(&first, |session| {
+            session.cancel(request, StreamCode::CANCELLED)
+        })
+        .unwrap();
+    assert_eq!(wish(&mut world, "a", 3).2, None, "there is room again");
+}
+
+#[test]
 fn moved_prefix_offers_what_it_covers_now_and_a_bad_move_ends_the_request() {
     covers!("MOQT19-10.2.19-1");
     for draft in DRAFTS {

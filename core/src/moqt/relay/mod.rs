@@ -75,6 +75,8 @@ pub struct Config {
     pub namespaces_listed_max: usize,
     /// Tracks that one SUBSCRIBE_TRACKS may match when it is asked.
     pub tracks_offered_max: usize,
+    /// Different range filters that the SUBSCRIBE_TRACKS of one prefix may have together.
+    pub tracks_filters_max: usize,
     /// Bounds of fetches and fills.
     pub fetch: fetch::Limits,
     /// Bounds of each upload of an SDK.
@@ -116,6 +118,7 @@ impl Default for Config {
             namespaces_max: 100_000,
             namespaces_listed_max: 10_000,
             tracks_offered_max: 10_000,
+            tracks_filters_max: 1024,
             fetch: fetch::Limits::default(),
             upload: sdk::Limits::default(),
             publisher_linger: Duration::from_secs(10),

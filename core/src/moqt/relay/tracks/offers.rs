@@ -9,6 +9,10 @@
 //! Offered are tracks that publishers PUBLISHed and tracks that the relay makes of uploads; not the
 //! session's own, and not what it subscribes to already or waits for.
 //!
+//! Range filters of all who ask for a prefix are tried on each track below it. More than
+//! [`Config::tracks_filters_max`](super::super::Config::tracks_filters_max) different ones of one prefix
+//! are refused with CONFLICTING_FILTERS; a filter that somebody has already costs nothing.
+//!
 //! Limits: [`Config::tracks_offered_max`](super::super::Config::tracks_offered_max) per prefix, and
 //! the session's open requests. Source: draft-ietf-moq-transport-18 and 19, sections 6.1
 //! (subscribing to namespaces), 8.5 (publisher interactions), 10.19 (SUBSCRIBE_TRACKS), 10.20.
@@ -18,6 +22,7 @@ use super::super::{Announced, Relay, RequestKey, TrackId};
 use super::{Entry, Upstream};
 use crate::moqt::draft::{Draft, ParameterTable};
 use crate::moqt::error::{PublishDoneCode, RequestCode};
+use crate::moqt::filter::RangeFilter;
 use crate::moqt::filter::sets::{self, FilterError, FilterSets};
 use crate::moqt::message::{RequestError, SubscribeTracks};
 use crate::moqt::name::{FullTrackName, RequestId, TrackName, TrackNamespace};
@@ -32,6 +37,8 @@ use std::collections::BTreeMap;
 pub(in crate::moqt::relay) struct Offers {
     by_prefix: Prefixes<RequestKey>,
     requests: BTreeMap<RequestKey, Wish>,
+    /// The different range filters of a prefix, and how many requests have each.
+    filters: BTreeMap<TrackNamespace, BTreeMap<Vec<RangeFilter>, usize>>,
 }
 
 /// One SUBSCRIBE_TRACKS.
@@ -72,13 +79,56 @@ impl Offers {
 
     fn insert(&mut self, key: RequestKey, wish: Wish) {
         self.by_prefix.insert(wish.prefix.namespace.fields(), key);
+        if let Some(filters) = wish.filter_key() {
+            let of_prefix = self.filters.entry(wish.prefix.namespace.clone());
+            let count = of_prefix.or_default().entry(filters).or_insert(0);
+            *count = count.saturating_add(1);
+        }
         self.requests.insert(key, wish);
     }
 
     fn remove(&mut self, key: RequestKey) -> Option<Wish> {
         let wish = self.requests.remove(&key)?;
         self.by_prefix.remove(wish.prefix.namespace.fields(), &key);
+        if let Some(filters) = wish.filter_key()
+            && let Some(of_prefix) = self.filters.get_mut(&wish.prefix.namespace)
+            && let Some(count) = of_prefix.get_mut(&filters)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                of_prefix.remove(&filters);
+            }
+            if of_prefix.is_empty() {
+                self.filters.remove(&wish.prefix.namespace);
+            }
+        }
         Some(wish)
+    }
+
+    /// Whether filters are one too many of a prefix. `own` is what the asker has there already.
+    fn conflicts(&self, wish: &Wish, own: Option<&Wish>, max: usize) -> bool {
+        let (Some(filters), Some(of_prefix)) =
+            (wish.filter_key(), self.filters.get(&wish.prefix.namespace))
+        else {
+            return false;
+        };
+        let leaves = own
+            .filter(|own| own.prefix.namespace == wish.prefix.namespace)
+            .and_then(Wish::filter_key)
+            .is_some_and(|own| of_prefix.get(&own) == Some(&1));
+        let others = of_prefix.len().saturating_sub(usize::from(leaves));
+        !of_prefix.contains_key(&filters) && others >= max
+    }
+}
+
+impl Wish {
+    /// The filters in one order, whatever order they came in; `None` without any.
+    fn filter_key(&self) -> Option<Vec<RangeFilter>> {
+        let filters = self.parameters.range_filters.iter();
+        let filters = filters.filter(|filter| !filter.value.is_empty());
+        let mut filters: Vec<RangeFilter> = filters.cloned().collect();
+        filters.sort_unstable();
+        (!filters.is_empty()).then_some(filters)
     }
 }
 
@@ -112,7 +162,10 @@ impl Relay {
             filters,
             expires: allowed.expires,
         };
-        match self.wished_tracks(key, &wish.prefix.namespace) {
+        let tracks = self
+            .check_conflicts(&wish, None)
+            .and_then(|()| self.wished_tracks(key, &wish.prefix.namespace));
+        match tracks {
             Ok(tracks) => {
                 if self.accept_until(now, key, allowed.expires) {
                     self.remember_permission(now, key, allowed);
@@ -158,16 +211,28 @@ impl Relay {
         } else {
             Vec::new()
         };
-        self.offers.remove(key);
         let wish = Wish {
             prefix,
             parameters,
             filters,
             expires,
         };
+        self.check_conflicts(&wish, self.offers.requests.get(&key))?;
+        self.offers.remove(key);
         self.offers.insert(key, wish);
         self.offer_all(now, key, tracks);
         Ok(())
+    }
+
+    fn check_conflicts(&self, wish: &Wish, own: Option<&Wish>) -> Result<(), RequestError> {
+        if !self
+            .offers
+            .conflicts(wish, own, self.config.tracks_filters_max)
+        {
+            return Ok(());
+        }
+        let reason = "too many different range filters of this prefix";
+        Err(RequestError::new(RequestCode::CONFLICTING_FILTERS, reason))
     }
 
     /// A SUBSCRIBE_TRACKS is over; the subscriptions that came of it go on.
