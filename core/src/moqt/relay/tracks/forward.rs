@@ -3,7 +3,7 @@
 //! | asked | is | changes by |
 //! |---|---|---|
 //! | FORWARD | 1 while any viewer has objects forwarded, or the relay reads an upload, or keeps what is published | REQUEST_UPDATE, one at a time |
-//! | LOCATION_FILTER | none: one subscription covers every viewer | never |
+//! | LOCATION_FILTER | none: one subscription covers every viewer; where viewers know a place, from there | when that place is not there yet: others may want what is |
 //! | NEW_GROUP_REQUEST | the largest that a viewer asked for | once until the largest group rises |
 //!
 //! The last viewer's `subscriber_linger` counts here too: until it is over, what was asked stays.
@@ -13,6 +13,7 @@
 
 use super::super::{Relay, RequestKey, TrackId};
 use super::{Entry, Upstream};
+use crate::moqt::filter::Filter;
 use crate::moqt::name::Location;
 use crate::moqt::parameter::Parameters;
 
@@ -23,6 +24,8 @@ pub(in crate::moqt::relay) struct Asked {
     pub(super) forward: bool,
     /// It has an update to answer.
     is_outstanding: bool,
+    /// Where the subscription begins, if it says so.
+    start: Option<Location>,
 }
 
 impl Asked {
@@ -30,7 +33,17 @@ impl Asked {
         Self {
             forward,
             is_outstanding: false,
+            start: None,
         }
+    }
+
+    /// The same, of a subscription with this filter.
+    pub(super) fn from(self, filter: Option<Filter>) -> Self {
+        let start = match filter {
+            Some(Filter::Absolute { start }) => Some(start),
+            _ => None,
+        };
+        Self { start, ..self }
     }
 }
 
@@ -94,6 +107,25 @@ impl Relay {
                 asked.is_outstanding = true;
             }
         }
+    }
+
+    /// A publisher agreed and told how far its track has come. A place that a viewer named, and that
+    /// is not there yet, must not keep from others what is.
+    pub(super) fn widen_start(&mut self, id: TrackId, key: RequestKey, largest: Option<Location>) {
+        let entry = self.entries.get_mut(&id);
+        let Some(asked) = entry.and_then(|entry| entry.asked.get_mut(&key)) else {
+            return;
+        };
+        let newest = Location::new(largest.map_or(0, |largest| largest.group), 0);
+        if asked.start.take().is_none_or(|start| start <= newest) {
+            return;
+        }
+        let filter = Parameters {
+            filter: Some(Filter::Absolute { start: newest }),
+            ..Parameters::default()
+        };
+        let session = self.sessions.session_mut(key.0);
+        asked.is_outstanding = session.is_some_and(|session| session.update(key.1, filter).is_ok());
     }
 
     /// A publisher answered an update. A refusal ends the subscription, which it tells by itself.

@@ -57,14 +57,14 @@ impl Relay {
         if let Some(entry) = self.entries.get(&id) {
             entry.add_wishes(&mut parameters);
         }
-        let forward = parameters.forward.unwrap_or(true);
+        let asked = Asked::new(parameters.forward.unwrap_or(true)).from(parameters.filter);
         let open = self.sessions.session_mut(session)?;
         let request = open.subscribe(spelled, parameters).ok()?;
         if let Some(entry) = self.entries.get_mut(&id) {
             entry
                 .upstreams
                 .insert((session, request), Upstream::Pending);
-            entry.asked.insert((session, request), Asked::new(forward));
+            entry.asked.insert((session, request), asked);
             self.upstreams.insert((session, request), id);
         }
         Some(request)
@@ -172,6 +172,7 @@ impl Relay {
         if kind == Upstream::Subscribed && self.may_upload(key.0, &name) {
             self.watch_upload(key, id, name.namespace);
         }
+        self.widen_start(id, key, largest);
         self.serve_waiting(now, id);
     }
 
