@@ -42,6 +42,7 @@ mod status;
 mod streams;
 mod subscriptions;
 mod tokens;
+mod twins;
 mod upload;
 mod visible;
 mod wire;

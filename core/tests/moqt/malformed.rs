@@ -15,6 +15,7 @@ use mainstem_core::moqt::object::{Object, SubgroupHeader};
 use mainstem_core::moqt::property::{Properties, PropertiesBuilder};
 use mainstem_core::moqt::session::{Event as SessionEvent, StreamEnd};
 use mainstem_core::transport::StreamId;
+use std::time::Duration;
 
 /// A publisher that was asked for a fetch and has answered, and its viewer.
 struct Fetching {
@@ -452,6 +453,8 @@ fn what_may_follow_a_hole_goes_on_a_stream_of_its_own() {
         for (by, object) in &sent {
             world.write(&publishers[*by], open[*by], object, false);
         }
+        // What could still be brought by the other one is waited for, and asked for in vain.
+        world.net.advance(Duration::from_secs(3));
         let (late, _) = world.watch("moqt-22", FROM_START);
         assert_eq!(streams(&early), expected, "{what}, early");
         assert_eq!(streams(&late), expected, "{what}, late");

@@ -19,6 +19,7 @@
 
 mod access;
 mod admission;
+mod ahead;
 mod budget;
 mod drain;
 mod expiry;

@@ -39,10 +39,18 @@ impl Relay {
             self.check_takeover(now, id, (object.group, subgroup, object.object));
         }
         let size = object.payload.len() as u64;
-        match self.publish_object(now, began, id, info, object, Some((key.0, stream))) {
+        let source = (key.0, stream);
+        let Some(object) = self.keep_ahead(now, id, (key, source), (info, began), object) else {
+            return;
+        };
+        let place = (object.group, object.subgroup);
+        match self.publish_object(now, began, id, info, object, Some(source)) {
             Inserted::New => {
                 self.metrics.objects_received += 1;
                 self.metrics.bytes_received += size;
+                if let (group, Some(subgroup)) = place {
+                    self.take_ahead(now, id, (group, subgroup));
+                }
             }
             Inserted::Contradicts => self.object_contradicts(now, key),
             Inserted::Stale | Inserted::OverLimit => {}
@@ -202,6 +210,9 @@ impl Relay {
         let (Some(id), Some(subgroup)) = (self.upstreams.get(&key).copied(), subgroup) else {
             return;
         };
+        if is_whole && self.ends_ahead(id, (group, subgroup)) {
+            return;
+        }
         if !is_whole && self.may_be_taken_over(now, id, key, (group, subgroup)) {
             return;
         }

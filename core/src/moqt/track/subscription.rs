@@ -68,6 +68,9 @@ struct Cursor {
     behind: Option<Instant>,
     /// The end of the stream went with the last write.
     fin_sent: bool,
+    /// The stream goes on behind a hole: its end says nothing of the whole subgroup, so that it must
+    /// not be a good one.
+    follows_hole: bool,
     is_over: bool,
 }
 
@@ -81,8 +84,12 @@ impl Cursor {
             End::Open => {}
             End::Finished if canary::is_on(Canary::FinLost) => {}
             End::Finished => {
-                // The stream may be gone; then it has ended already.
-                let _ = session.finish_stream(stream);
+                if self.follows_hole {
+                    session.reset_stream(stream, StreamCode::CANCELLED);
+                } else {
+                    // The stream may be gone; then it has ended already.
+                    let _ = session.finish_stream(stream);
+                }
                 self.stream = None;
                 self.is_over = true;
             }
@@ -134,6 +141,7 @@ impl Cursor {
         {
             // Whether it is the next object is not known: it goes on a stream of its own.
             session.reset_stream(stream, StreamCode::CANCELLED);
+            self.follows_hole = true;
         }
         if self.stream.is_none() {
             let header = header(served.place, served.cached, self.next);
@@ -280,7 +288,8 @@ impl Subscription {
             let size = object.payload.len();
             budget = budget.saturating_sub(size.max(1));
             let is_last = cursor.next + 1 == cached.objects.len();
-            let fin = is_last && cached.end == End::Finished && !canary::is_on(Canary::FinLost);
+            let is_end = cached.end == End::Finished && !cursor.follows_hole;
+            let fin = is_last && is_end && !canary::is_on(Canary::FinLost);
             let notify = is_last || budget == 0 || cached.is_break(cursor.next + 1);
             if session.send_object(stream, object, fin, notify).is_err() {
                 cursor.stream = None;

@@ -19,7 +19,7 @@ use crate::moqt::message::{Fetch, FetchTarget};
 use crate::moqt::name::{Location, RequestId};
 use crate::moqt::object::Object;
 use crate::moqt::parameter::Parameters;
-use crate::moqt::track::cache::{Cache, End, SubgroupInfo};
+use crate::moqt::track::cache::{Cache, End, Subgroup, SubgroupInfo};
 use crate::moqt::track::fetched;
 use crate::moqt::track::span::Span;
 use crate::time::Instant;
@@ -33,6 +33,8 @@ const RUNS_MAX: usize = 8;
 pub(super) struct Hole {
     track: TrackId,
     span: Span,
+    /// Objects behind it are here already and wait.
+    is_before: bool,
 }
 
 /// A track that goes on with another relay.
@@ -81,16 +83,23 @@ impl Relay {
             return;
         }
         for span in missing(entry.track.cache(), resumed.from, groups_max) {
-            self.fetch_hole(id, resumed.by, span);
+            self.fetch_hole(id, resumed.by, span, false);
         }
     }
 
-    fn fetch_hole(&mut self, track: TrackId, by: RequestKey, span: Span) {
+    /// Returns whether it could be asked for.
+    pub(in crate::moqt::relay) fn fetch_hole(
+        &mut self,
+        track: TrackId,
+        by: RequestKey,
+        span: Span,
+        is_before: bool,
+    ) -> bool {
         let Some(open) = self.sessions.session_mut(by.0) else {
-            return;
+            return false;
         };
         let Some(name) = open.request(by.1).and_then(|it| it.track().cloned()) else {
-            return;
+            return false;
         };
         let message = Fetch {
             request_id: RequestId(0),
@@ -101,10 +110,16 @@ impl Relay {
             },
         };
         // A session that takes no more requests leaves the hole to the takeover's end.
-        if let Ok(request) = open.fetch(message) {
-            let hole = Hole { track, span };
-            self.mesh.holes.insert((by.0, request), hole);
-        }
+        let Ok(request) = open.fetch(message) else {
+            return false;
+        };
+        let hole = Hole {
+            track,
+            span,
+            is_before,
+        };
+        self.mesh.holes.insert((by.0, request), hole);
+        true
     }
 
     /// Takes an object of a hole; gives back what is none.
@@ -130,6 +145,7 @@ impl Relay {
         };
         self.check_takeover(now, hole.track, (place.group, subgroup, place.object));
         self.publish_object(now, now, hole.track, info, object, None);
+        self.take_ahead(now, hole.track, (place.group, subgroup));
         None
     }
 
@@ -145,6 +161,10 @@ impl Relay {
         };
         if !is_whole {
             self.cancel(key, StreamCode::CANCELLED);
+        }
+        if hole.is_before {
+            self.give_up_ahead(now, hole.track);
+            return;
         }
         let Some(entry) = self.entries.get_mut(&hole.track) else {
             return;
@@ -178,7 +198,7 @@ fn missing(cache: &Cache, from: u64, groups_max: u64) -> Vec<Span> {
             let end = Location::new(id.saturating_sub(1), u64::MAX);
             runs.extend(Span::new(next, end));
         }
-        let is_whole = group.subgroups.values().all(|it| it.end == End::Finished);
+        let is_whole = group.subgroups.values().all(Subgroup::is_whole);
         let is_resumed = is_whole || id == newest;
         next = match group.subgroups.values().next() {
             Some(only) if !is_resumed && group.subgroups.len() == 1 => {

@@ -106,6 +106,10 @@ pub struct Limits {
     pub takeover_timeout: Duration,
     /// How long the next route has to bring what it retains before what is missing is fetched.
     pub hole_delay: Duration,
+    /// Objects of one track that may wait for those in front of them, which another publisher brings.
+    pub ahead_objects_max: usize,
+    /// Payload bytes of those.
+    pub ahead_bytes_max: usize,
     /// Requests of one member, of both ends together.
     pub requests_max: usize,
     /// Requests that one member may open here, as streams of the transport.
@@ -127,6 +131,8 @@ impl Default for Limits {
             answer_timeout: Duration::from_secs(5),
             takeover_timeout: Duration::from_secs(2),
             hole_delay: Duration::from_millis(250),
+            ahead_objects_max: 256,
+            ahead_bytes_max: 4 << 20,
             requests_max: 65_536,
             member_requests_max: 32_768,
         }
@@ -307,6 +313,8 @@ pub(super) enum MeshTimer {
     Takeover(super::TrackId),
     /// What the next route did not bring is to be fetched.
     Holes(super::TrackId),
+    /// What is missing before objects that are here was not brought by another publisher.
+    Ahead(super::TrackId),
 }
 
 impl Mesh {

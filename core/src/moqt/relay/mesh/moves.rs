@@ -142,6 +142,7 @@ impl Relay {
             }
             MeshTimer::Takeover(id) => self.take_takeover_timer(now, id),
             MeshTimer::Holes(id) => self.take_holes_timer(now, id),
+            MeshTimer::Ahead(id) => self.take_ahead_timer(now, id),
         }
     }
 }

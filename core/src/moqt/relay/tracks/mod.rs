@@ -14,6 +14,7 @@ pub(in crate::moqt::relay) use offers::Offers;
 pub(in crate::moqt::relay) use publishers::refusal_downstream;
 pub(in crate::moqt::relay) use status::Questions;
 
+use super::ahead::Ahead;
 use super::{Relay, RequestKey, Timer, TrackId};
 use crate::canary::{self, Canary};
 use crate::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
@@ -53,6 +54,8 @@ pub(in crate::moqt::relay) struct Entry {
     /// Subgroups that another relay is to go on with, and whether it sends what is here already.
     pub(in crate::moqt::relay) takeover: BTreeMap<(u64, u64), bool>,
     pub(in crate::moqt::relay) takeover_until: Option<Instant>,
+    /// Objects that came before those that belong in front of them.
+    pub(in crate::moqt::relay) ahead: Ahead,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

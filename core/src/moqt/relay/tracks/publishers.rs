@@ -407,6 +407,7 @@ impl Relay {
         code: PublishDoneCode,
         reason: &'static str,
     ) {
+        self.flush_ahead(now, id);
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };

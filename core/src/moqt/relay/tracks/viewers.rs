@@ -41,6 +41,7 @@ impl Relay {
             tried: BTreeSet::new(),
             takeover: BTreeMap::new(),
             takeover_until: None,
+            ahead: super::Ahead::default(),
         };
         self.entries.insert(id, entry);
         self.names.insert(name, id);

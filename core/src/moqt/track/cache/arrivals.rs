@@ -16,7 +16,7 @@
 //! Source: draft-ietf-moq-transport-19, Sections 2.4.2 (malformed tracks), 9.1 (caching relays), 11.4.3
 //! (closing subgroup streams).
 
-use super::{Cache, Subgroup};
+use super::{Cache, End, Subgroup};
 use crate::moqt::name::Location;
 use crate::moqt::object::{Object, ObjectStatus};
 use crate::moqt::track::span::Spans;
@@ -29,6 +29,23 @@ pub type Source = (SessionId, StreamId);
 const SOURCES_MAX: usize = 8;
 
 impl Cache {
+    /// Whether an object of a subgroup came before others that belong in front of it, for all that is
+    /// known, and may come from elsewhere. `is_first` is whether its stream began the subgroup.
+    pub fn is_ahead(&self, is_first: bool, object: &Object, source: Source) -> bool {
+        let Some(subgroup) = object.subgroup.filter(|_| object.group >= self.floor()) else {
+            return false;
+        };
+        match self.subgroup(object.group, subgroup) {
+            Some(held) => {
+                let last = held.objects.last().map(|last| last.object);
+                last < Some(object.object)
+                    && held.end == End::Open
+                    && !held.is_next(&self.absent, object, Some(source))
+            }
+            None => !is_first && object.object > 0,
+        }
+    }
+
     /// Whether an object is held as another one. `priority` is that of its stream.
     pub(super) fn contradicts(&self, priority: Option<u8>, object: &Object) -> bool {
         let differs = |held: &Object| !is_same(held, object, priority);
@@ -52,6 +69,11 @@ impl Cache {
 }
 
 impl Subgroup {
+    /// Whether all of its objects are here, from the first that is here on.
+    pub fn is_whole(&self) -> bool {
+        self.end == End::Finished && self.breaks.is_empty()
+    }
+
     /// Whether an object must not be sent on the stream of those before it, by its index.
     pub(in crate::moqt::track) fn is_break(&self, index: usize) -> bool {
         !self.breaks.is_empty() && self.breaks.binary_search(&index).is_ok()
