@@ -141,3 +141,61 @@ fn a_second_signal_ends_a_relay_at_once() {
     drop(viewer);
     publisher.kill();
 }
+
+/// The relay that held everything is killed: what its publisher still has comes with it, the rest is
+/// reported as missing.
+#[test]
+fn a_viewer_of_a_killed_relay_comes_back_without_a_repeat() {
+    let scratch = Scratch::new("mesh_resumed");
+    let mut a = Relay::start(&scratch, "a", &[], &[]);
+    let mut publisher = a.publish(&scratch, "lv_1");
+    std::thread::sleep(SETTLE);
+    let viewer = Watch::start_again(&scratch, &a.stream("lv_1"), 16);
+    std::thread::sleep(Duration::from_secs(5));
+    a.process.kill();
+    std::thread::sleep(Duration::from_secs(1));
+    let _a = a.again(&scratch, &[]);
+    let report = viewer.report();
+    println!("{report:?}");
+    assert!(report.reconnects >= 1, "{report:?}");
+    for kind in ["video", "audio"] {
+        let track = report.track(kind);
+        assert_eq!(track.repeats, 0, "{kind}: {report:?}");
+        // What is missing, if anything, is in one place.
+        assert!(track.gaps <= 1, "{kind}: {report:?}");
+    }
+    let video = report.track("video").frames;
+    assert!(
+        video > 12 * FRAMES_PER_SECOND && video <= 18 * FRAMES_PER_SECOND,
+        "{report:?}"
+    );
+    publisher.kill();
+}
+
+#[test]
+fn a_viewer_of_a_killed_edge_misses_nothing_that_the_origin_holds() {
+    let scratch = Scratch::new("mesh_resumed_edge");
+    let origin = Relay::start(&scratch, "origin", &[], &[]);
+    let mut edge = Relay::start(&scratch, "edge", &[&origin], &[]);
+    let mut publisher = origin.publish(&scratch, "lv_1");
+    std::thread::sleep(SETTLE);
+    let near = Watch::start_at(&scratch, &origin.stream("lv_1"), 16);
+    let viewer = Watch::start_again(&scratch, &edge.stream("lv_1"), 16);
+    std::thread::sleep(Duration::from_secs(5));
+    edge.process.kill();
+    std::thread::sleep(Duration::from_secs(1));
+    let _edge = edge.again(&scratch, &[&origin]);
+    let (near, far) = (near.report(), viewer.report());
+    println!("near: {near:?}\nfar: {far:?}");
+    assert!(far.reconnects >= 1, "{far:?}");
+    for kind in ["video", "audio"] {
+        let track = far.track(kind);
+        assert_eq!((track.repeats, track.gaps), (0, 0), "{kind}: {far:?}");
+        let (seen, all) = (track.frames, near.track(kind).frames);
+        assert!(
+            seen + 3 * FRAMES_PER_SECOND >= all,
+            "{kind}: {seen} of {all}"
+        );
+    }
+    publisher.kill();
+}

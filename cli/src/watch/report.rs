@@ -27,6 +27,7 @@ pub(super) fn to_json(tally: &Tally, seconds: Duration, close: &Close) -> Value 
                 "bytes": track.bytes,
                 "groups": track.groups,
                 "gaps": track.gaps,
+                "repeats": track.repeats,
                 "first_is_key": track.first_is_key,
             })
         })

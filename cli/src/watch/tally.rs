@@ -24,9 +24,13 @@ pub(super) struct TrackTally {
     pub groups: u64,
     /// Places where frames are missing.
     pub gaps: u64,
+    /// Objects that came again.
+    pub repeats: u64,
     /// Whether the first frame was a key frame.
     pub first_is_key: bool,
     last: Option<(u64, u64)>,
+    /// Whether the machine told of a gap before the next object: its numbers say the same.
+    is_gap_told: bool,
 }
 
 /// All counts of one viewing.
@@ -49,12 +53,10 @@ pub(super) struct Tally {
 const LATENCIES_MAX: usize = 1 << 20;
 
 impl Tally {
-    /// A session has asked for its tracks: what was produced before says nothing about delay.
+    /// A session has asked for its tracks: what was produced before says nothing about delay. Gaps
+    /// between sessions count: a new session goes on where the one before was lost.
     pub(super) fn asked(&mut self, at_us: u64) {
         self.asked_at_us = Some(at_us);
-        for track in self.tracks.values_mut() {
-            track.last = None;
-        }
     }
 
     /// A track of the catalog.
@@ -68,8 +70,10 @@ impl Tally {
                 bytes: 0,
                 groups: 0,
                 gaps: 0,
+                repeats: 0,
                 first_is_key: false,
                 last: None,
+                is_gap_told: false,
             });
     }
 
@@ -85,18 +89,7 @@ impl Tally {
         let Some(track) = self.tracks.get_mut(name) else {
             return;
         };
-        let (group, object) = place;
-        match track.last {
-            None => track.groups += 1,
-            Some((last_group, last_object)) if last_group == group => {
-                track.gaps += u64::from(object != last_object + 1);
-            }
-            Some((last_group, _)) => {
-                track.groups += 1;
-                track.gaps += u64::from(group != last_group + 1) + u64::from(object != 0);
-            }
-        }
-        track.last = Some((group, object));
+        track.take_place(place);
         track.bytes += bytes as u64;
         for fragment in fragments {
             if track.frames == 0 {
@@ -126,6 +119,7 @@ impl Tally {
     pub(super) fn add_gap(&mut self, name: &str) {
         if let Some(track) = self.tracks.get_mut(name) {
             track.gaps += 1;
+            track.is_gap_told = true;
         }
     }
 
@@ -163,6 +157,31 @@ impl Tally {
             max: at(100)?,
             samples: sorted.len(),
         })
+    }
+}
+
+impl TrackTally {
+    fn take_place(&mut self, (group, object): (u64, u64)) {
+        if self.last.is_some_and(|last| (group, object) <= last) {
+            self.repeats += 1;
+        }
+        let gaps = match self.last {
+            None => {
+                self.groups += 1;
+                0
+            }
+            Some((last_group, last_object)) if last_group == group => {
+                u64::from(object != last_object.saturating_add(1))
+            }
+            Some((last_group, _)) => {
+                self.groups += 1;
+                u64::from(group != last_group.saturating_add(1)) + u64::from(object != 0)
+            }
+        };
+        if !std::mem::take(&mut self.is_gap_told) {
+            self.gaps += gaps;
+        }
+        self.last = Some((group, object));
     }
 }
 
@@ -204,5 +223,19 @@ mod tests {
         }
         let track = &tally.tracks()["video"];
         assert_eq!((track.groups, track.gaps, track.bytes), (3, 2, 50));
+    }
+
+    #[test]
+    fn a_gap_that_was_told_is_counted_once_and_a_new_session_hides_none() {
+        let mut tally = Tally::default();
+        tally.add_track("video", "video", "avc1.42E01F");
+        tally.asked(1000);
+        tally.add_object("video", (5, 0), 10, &[], 2000);
+        tally.add_gap("video");
+        tally.add_object("video", (9, 3), 10, &[], 2000);
+        assert_eq!(tally.tracks()["video"].gaps, 1);
+        tally.asked(3000);
+        tally.add_object("video", (9, 5), 10, &[], 4000);
+        assert_eq!(tally.tracks()["video"].gaps, 2);
     }
 }

@@ -47,6 +47,8 @@ pub struct TrackReport {
     pub frames: u64,
     /// Frames known to be missing between the first and the last.
     pub gaps: u64,
+    /// Objects that came again.
+    pub repeats: u64,
     /// Whether the first frame was a key frame.
     pub first_is_key: bool,
 }
@@ -102,10 +104,19 @@ impl Watch {
 
     /// Starts a viewer of any relay, that trusts any certificate.
     pub fn start_at(scratch: &Scratch, url: &str, seconds: u64) -> Self {
+        Self::start_with(scratch, url, seconds, &[])
+    }
+
+    /// The same, one that comes back after a lost session.
+    pub fn start_again(scratch: &Scratch, url: &str, seconds: u64) -> Self {
+        Self::start_with(scratch, url, seconds, &["--reconnect"])
+    }
+
+    fn start_with(scratch: &Scratch, url: &str, seconds: u64, more: &[&str]) -> Self {
         let mut command = Command::new(mainstem());
         let seconds_text = seconds.to_string();
         command.args(["watch", url, "--json", "--insecure"]);
-        command.args(["--seconds", &seconds_text]);
+        command.args(["--seconds", &seconds_text]).args(more);
         Self {
             process: Running::start(scratch, "watch", &mut command),
             limit: Duration::from_secs(seconds) + SLACK,
@@ -180,6 +191,7 @@ impl TrackReport {
             kind: value["kind"].as_str().unwrap_or_default().to_owned(),
             frames: count(value, "frames"),
             gaps: count(value, "gaps"),
+            repeats: count(value, "repeats"),
             first_is_key: value["first_is_key"].as_bool().unwrap_or(false),
         }
     }

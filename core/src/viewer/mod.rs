@@ -7,13 +7,14 @@
 //! | `Playing` | the chosen tracks are subscribed | the end of the tracks, or of the session |
 //!
 //! [`Viewer`] is an [`App`] over one session at a time. When the session is lost, its owner connects
-//! again and the viewer begins anew in the new session. A catalog that changes mid-stream changes
+//! again and the viewer goes on in the new session where it left off ([`resuming`]). A catalog that changes mid-stream changes
 //! the subscriptions: new tracks are added, vanished ones given up.
 //!
 //! Source: seed document 003 (catalog); MSF draft-01; MOQT 5.
 
 mod lane;
 mod moving;
+mod resuming;
 
 use crate::catalog::{self, Catalog, Kind, MSF_TRACK, SEED_TRACK};
 use crate::moqt::error::SessionCode;
@@ -119,6 +120,8 @@ pub struct Viewer {
     names: BTreeMap<Key, String>,
     /// By name: a track that moves has two subscriptions for a while.
     lanes: BTreeMap<String, Lane>,
+    /// What is missing after a lost session and was asked for: whose it is.
+    fills: BTreeMap<Key, resuming::Fill>,
     moving: Option<moving::Move>,
     /// The session that was left: its end is no news.
     left: Option<SessionId>,
@@ -141,6 +144,7 @@ impl Viewer {
             tracks: BTreeMap::new(),
             names: BTreeMap::new(),
             lanes: BTreeMap::new(),
+            fills: BTreeMap::new(),
             moving: None,
             left: None,
             events: VecDeque::new(),
@@ -184,15 +188,15 @@ impl Viewer {
                 {
                     lane.ended(now, group, is_whole);
                 }
-                self.drain_lane(key);
+                self.drain_lane(now, key);
             }
             TrackEvent::Rejected { key, error, .. } => {
-                if !self.is_moved_refused(key) {
+                if !self.is_fill_refused(now, key) && !self.is_moved_refused(key) {
                     self.take_refusal(key, &error.reason);
                 }
             }
             TrackEvent::Ended { key, reason, .. } => {
-                if self.is_moved_refused(key) {
+                if self.is_fill_refused(now, key) || self.is_moved_refused(key) {
                     return;
                 }
                 if let Some(track) = self.forget_track(key) {
@@ -211,15 +215,17 @@ impl Viewer {
                 }
             }
             TrackEvent::Goaway { session, uri } => self.begin_move(session, uri),
-            // A viewer asks for no history: a subscription begins at a group's start.
-            TrackEvent::Accepted { .. }
-            | TrackEvent::FetchAccepted { .. }
-            | TrackEvent::FetchObject { .. }
-            | TrackEvent::FetchGap { .. }
-            | TrackEvent::FetchEnded { .. } => {}
+            TrackEvent::Accepted { key, largest } => self.check_resumed(key, largest),
+            TrackEvent::FetchAccepted { .. } => {}
+            TrackEvent::FetchObject { key, object } => self.take_fill(now, key, &object),
+            TrackEvent::FetchGap { key, kind, .. } => self.note_fill_gap(key, kind),
+            TrackEvent::FetchEnded { key, end } => {
+                self.end_fill(now, key, end == StreamEnd::Finished);
+            }
         }
     }
 
+    /// What is known of the tracks stays: the next session goes on from there.
     fn forget_session(&mut self) {
         self.session = None;
         self.moving = None;
@@ -228,7 +234,10 @@ impl Viewer {
         self.catalog = None;
         self.tracks.clear();
         self.names.clear();
-        self.lanes.clear();
+        self.fills.clear();
+        for lane in self.lanes.values_mut() {
+            lane.cut();
+        }
     }
 
     fn ask_catalog(&mut self, format: CatalogFormat) {
@@ -236,14 +245,14 @@ impl Viewer {
             CatalogFormat::Msf => MSF_TRACK,
             CatalogFormat::Seed => SEED_TRACK,
         };
-        match self.ask(name) {
+        match self.ask(name, Parameters::default()) {
             Some(key) => self.catalog_key = Some((key, format)),
             None => self.unavailable("the session takes no requests"),
         }
     }
 
-    fn ask(&mut self, name: &str) -> Option<Key> {
-        self.ask_of(self.session?, name, Parameters::default())
+    fn ask(&mut self, name: &str, parameters: Parameters) -> Option<Key> {
+        self.ask_of(self.session?, name, parameters)
     }
 
     fn ask_of(&mut self, session: SessionId, name: &str, parameters: Parameters) -> Option<Key> {
@@ -283,26 +292,29 @@ impl Viewer {
         self.lanes.get_mut(self.names.get(&key)?)
     }
 
-    fn drain_lane(&mut self, key: Key) {
-        let Some(track) = self.names.get(&key) else {
+    fn drain_lane(&mut self, now: Instant, key: Key) {
+        let Some(track) = self.names.get(&key).cloned() else {
             return;
         };
-        let Some(lane) = self.lanes.get_mut(track) else {
-            return;
-        };
-        while let Some(out) = lane.poll() {
-            self.events.push_back(match out {
-                Out::Chunk(chunk) => Event::Chunk(chunk),
-                Out::Gap => Event::Gap {
+        while let Some(out) = self.lanes.get_mut(&track).and_then(Lane::poll) {
+            match out {
+                Out::Chunk(chunk) => self.events.push_back(Event::Chunk(chunk)),
+                Out::Gap => self.events.push_back(Event::Gap {
                     track: track.clone(),
-                },
-            });
+                }),
+                Out::Missing(span) => self.ask_missing(now, &track, span),
+            }
         }
     }
 
+    /// The track is not followed any more. Its lane stays, for when it comes back.
     fn forget_track(&mut self, key: Key) -> Option<String> {
         let name = self.names.remove(&key)?;
-        self.lanes.remove(&name);
+        if self.lanes.get_mut(&name).is_some_and(Lane::end) {
+            let track = name.clone();
+            self.events.push_back(Event::Gap { track });
+        }
+        self.give_up_fills(&name);
         self.tracks.remove(&name);
         Some(name)
     }
@@ -331,7 +343,7 @@ impl Viewer {
                     payload: object.payload.clone(),
                 };
                 lane.chunk(now, chunk);
-                self.drain_lane(key);
+                self.drain_lane(now, key);
             }
         }
     }
@@ -378,15 +390,17 @@ impl Viewer {
             // A subscription that ended meanwhile needs no cancel.
             let _ = self.subscriber.unsubscribe(key);
         }
+        self.lanes.retain(|name, _| wanted.contains(&name.as_str()));
         for name in wanted {
             if self.tracks.contains_key(name) {
                 continue;
             }
-            if let Some(key) = self.ask(name) {
+            let lane = self.lanes.entry(name.to_owned());
+            let lane = lane.or_insert_with(|| Lane::new(PATIENCE, HELD_MAX));
+            let parameters = resuming::parameters(lane.resume());
+            if let Some(key) = self.ask(name, parameters) {
                 self.tracks.insert(name.to_owned(), key);
                 self.names.insert(key, name.to_owned());
-                let lane = Lane::new(PATIENCE, HELD_MAX);
-                self.lanes.insert(name.to_owned(), lane);
             }
         }
     }
@@ -425,7 +439,7 @@ impl App for Viewer {
             if let Some(lane) = self.lane_of(key) {
                 lane.handle_timeout(now);
             }
-            self.drain_lane(key);
+            self.drain_lane(now, key);
         }
     }
 

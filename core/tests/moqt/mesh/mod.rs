@@ -5,6 +5,7 @@ mod chain;
 mod goaway;
 mod many;
 mod moving;
+mod resuming;
 mod trust;
 
 use crate::net::{Net, Node, NodeId};

@@ -12,13 +12,13 @@ use std::time::Duration;
 const CATALOG: &str = r#"{"version":"1","tracks":[{"name":"video","packaging":"cmaf","role":"video",
     "isLive":true,"codec":"avc1.42C00D","width":16,"height":16,"framerate":25,"timescale":90000}]}"#;
 
-struct Watching {
-    id: NodeId,
+pub(super) struct Watching {
+    pub(super) id: NodeId,
     node: Rc<RefCell<Node<Viewer>>>,
 }
 
 impl Watching {
-    fn seen(&self) -> Vec<(u64, u64)> {
+    pub(super) fn seen(&self) -> Vec<(u64, u64)> {
         let node = self.node.borrow();
         let chunks = node.events.iter().filter_map(|event| match event {
             Event::Chunk(chunk) => Some((chunk.group, chunk.object)),
@@ -27,14 +27,20 @@ impl Watching {
         chunks.collect()
     }
 
-    fn has(&self, wanted: impl Fn(&Event) -> bool) -> bool {
+    pub(super) fn gaps(&self) -> usize {
+        let node = self.node.borrow();
+        let is_gap = |event: &&Event| matches!(event, Event::Gap { .. });
+        node.events.iter().filter(is_gap).count()
+    }
+
+    pub(super) fn has(&self, wanted: impl Fn(&Event) -> bool) -> bool {
         self.node.borrow().events.iter().any(wanted)
     }
 }
 
 impl World {
     /// A publisher with a catalog.
-    fn broadcast(&mut self, at: &str) -> Broadcast {
+    pub(super) fn broadcast(&mut self, at: &str) -> Broadcast {
         let broadcast = self.publisher(at);
         {
             let mut node = broadcast.node.borrow_mut();
@@ -52,7 +58,7 @@ impl World {
         broadcast
     }
 
-    fn view(&mut self, at: &str) -> Watching {
+    pub(super) fn view(&mut self, at: &str) -> Watching {
         let viewer = Viewer::new(sessions(), name("video").namespace, Selection::OneOfEach);
         let (id, node) = self.net.add(viewer);
         self.net.connect(id, self.relays[at].0, self.protocol, "/");
@@ -60,14 +66,14 @@ impl World {
         Watching { id, node }
     }
 
-    fn follow(&mut self, watching: &Watching, to: &str) {
+    pub(super) fn follow(&mut self, watching: &Watching, to: &str) {
         self.net
             .connect(watching.id, self.relays[to].0, self.protocol, "/");
         self.settle();
     }
 }
 
-fn expected(groups: std::ops::RangeInclusive<u64>) -> Vec<(u64, u64)> {
+pub(super) fn expected(groups: std::ops::RangeInclusive<u64>) -> Vec<(u64, u64)> {
     groups
         .flat_map(|group| (0..4).map(move |object| (group, object)))
         .collect()
