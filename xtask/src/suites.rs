@@ -68,6 +68,10 @@ const HARNESS: &[&str] = &[
     "--lib",
 ];
 
+const SIMULATION: &[&str] = &["--package=mainstem-sim", "--test=gate"];
+
+const SIMULATION_SEEDS: &[(&str, &str)] = &[("MAINSTEM_SIM_SEEDS", "300")];
+
 const FOREIGN_CODECS: &[&str] = &[
     "--package=mainstem-conformance",
     "--features=foreign-codecs",
@@ -103,6 +107,12 @@ pub(crate) const SUITES: &[Suite] = &[
         "20,000 mutated inputs a parser: no panic, no growth",
         &[],
         Work::Tests(ROOMS_WITH_MUTATIONS, MUTATION_COUNTS),
+    ),
+    Suite::new(
+        "simulation",
+        "300 worlds and every kept plan, alike in two processes, without a finding",
+        &[],
+        Work::Tests(SIMULATION, SIMULATION_SEEDS),
     ),
     Suite::new(
         "codecs",
