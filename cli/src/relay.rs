@@ -12,7 +12,7 @@ use crate::up::{PATIENCE, random_bytes, reachable, reset_key};
 use anyhow::Context;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
-use mainstem_relay::{Access, RelayServer};
+use mainstem_relay::{Access, ControlClient, RelayServer};
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -183,10 +183,8 @@ impl Settings {
                     .control_secret_file
                     .as_ref()
                     .context("--control needs --control-secret-file")?;
-                Ok(Access::Control {
-                    url: url.clone(),
-                    secret: crate::up::shared_secret(file)?,
-                })
+                let secret = crate::up::shared_secret(file)?;
+                Ok(Access::Control(ControlClient::new(url, secret)?))
             }
             _ => anyhow::bail!("expected either --control or --open-relay"),
         }

@@ -185,14 +185,12 @@ impl Settings {
     }
 
     /// How the relay judges who may publish and watch.
-    fn access(&self, control_url: &str, secret: &Secret) -> Access {
+    fn access(&self, control_url: &str, secret: &Secret) -> anyhow::Result<Access> {
         if self.open_relay {
-            return Access::Open;
+            return Ok(Access::Open);
         }
-        Access::Control {
-            url: control_url.to_owned(),
-            secret: secret.clone(),
-        }
+        let control = mainstem_relay::ControlClient::new(control_url, secret.clone())?;
+        Ok(Access::Control(control))
     }
 
     fn certificate(&self) -> Source {
@@ -278,7 +276,7 @@ impl Roles {
         let certificates = source.load()?;
         let cert_sha256 = certificates.sha256();
         let certificate = tokio::spawn(source.keep_fresh(certificates.clone()));
-        let access = settings.access(&control_url, &secret);
+        let access = settings.access(&control_url, &secret)?;
         let relay = RelayServer::start(mainstem_relay::Config {
             listen: settings.moqt,
             certificates: certificates.clone(),

@@ -17,6 +17,7 @@
 
 use crate::metrics::{Figures, render};
 use crate::server::{Inside, RelayServer};
+use crate::tcp::Accept;
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -88,6 +89,21 @@ impl Admin {
         }
         let failed = |source| AdminError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
+        Self::start_on(config, listener, relay)
+    }
+
+    /// The same for requests that come from `listener`; of [`AdminConfig::listen`] only whether it
+    /// is a loopback address is looked at.
+    pub fn start_on(
+        config: AdminConfig,
+        listener: impl Accept,
+        relay: &RelayServer,
+    ) -> Result<Self, AdminError> {
+        let address = config.listen;
+        if config.key.is_none() && !address.ip().is_loopback() {
+            return Err(AdminError::OpenToOthers(address));
+        }
+        let failed = |source| AdminError::Listen { address, source };
         let address = listener.local_addr().map_err(failed)?;
         let router = router(relay.inside(), config.key);
         let task = tokio::spawn(serve(listener, router));
@@ -119,7 +135,7 @@ fn router(inside: Inside, key: Option<Secret>) -> Router {
         .with_state(inside)
 }
 
-async fn serve(listener: TcpListener, router: Router) {
+async fn serve(listener: impl Accept, router: Router) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         // The semaphore is never closed.

@@ -6,6 +6,8 @@
 //! | [`RelayServer`] | one shard with the relay machine; answers its questions, feeds it changes |
 //! | [`Admin`] | figures, open sessions and their event logs over HTTP, for who operates it |
 //! | [`control`] | the control plane's HTTP face, as a relay needs it |
+//! | [`follow`] | keeps the machine told of what changes there |
+//! | [`tcp`] | where connections come from and go to |
 //! | [`EventLogConfig`] | where sessions' event logs go, when they are asked for |
 //! | [`metrics`] | what the relay does, in Prometheus' text format |
 //!
@@ -17,12 +19,14 @@
 mod admin;
 pub mod control;
 mod event_log;
-mod follow;
+pub mod follow;
 pub mod mesh;
 pub mod metrics;
 mod server;
+pub mod tcp;
 
 pub use admin::{Admin, AdminConfig, AdminError};
+pub use control::{ClientError, ControlClient};
 pub use event_log::EventLogConfig;
 pub use mesh::{Discovery, StaticList, Upstreams};
 pub use server::{

@@ -10,9 +10,9 @@
 //! | discovery | a new set of upstreams | tells the machine |
 //! | dialler | the machine's wish | connects to an upstream |
 
-use crate::control::{ClientError, ControlClient};
+use crate::control::{ControlClient, unavailable};
 use crate::event_log::{EventLog, EventLogConfig};
-use crate::follow::Follower;
+use crate::follow::{Follower, Machine};
 use crate::mesh::{self, Upstreams};
 use crate::metrics::Figures;
 use mainstem_core::jwt::KeySet;
@@ -20,7 +20,8 @@ use mainstem_core::moqt::Draft;
 use mainstem_core::moqt::relay::mesh::{News, RelayId, UpstreamId};
 use mainstem_core::moqt::relay::{self, Event, OpId, Policy, Relay, SessionSummary};
 use mainstem_core::resolve::{
-    PRESENCE_INPUTS_MAX, PRESENCE_INTERVAL_SECS, Presence, ResolveRequest, Secret,
+    PRESENCE_INPUTS_MAX, PRESENCE_INTERVAL_SECS, Presence, Refusal, ResolveReply, ResolveRequest,
+    Secret,
 };
 use mainstem_core::transport::{Closed, Origin};
 use mainstem_net::{
@@ -34,6 +35,9 @@ use tokio::sync::{mpsc, watch};
 /// Questions that may wait for the control plane; more are refused by their time-out.
 const QUESTIONS_MAX: usize = 1024;
 
+/// How long a publisher waits for a relay that has not heard from the control plane yet.
+const INFORMED_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Requests that a peer may have open.
 const PEER_BIDI_STREAMS_MAX: u32 = 1024;
 /// How much longer than asked for a drain may take.
@@ -44,13 +48,8 @@ const DRAIN_SLACK: Duration = Duration::from_secs(2);
 pub enum Access {
     /// Everybody: for peers that have no token, on this machine only.
     Open,
-    /// Whoever the control plane lets in.
-    Control {
-        /// `http://host:port`.
-        url: String,
-        /// The relays' shared secret.
-        secret: Secret,
-    },
+    /// Whoever this control plane lets in.
+    Control(ControlClient),
 }
 
 /// What a relay is made of.
@@ -102,9 +101,6 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The HTTP client.
-    #[error(transparent)]
-    Client(#[from] ClientError),
     /// The shard ended at once.
     #[error(transparent)]
     Call(#[from] CallError),
@@ -127,6 +123,7 @@ impl RelayServer {
             return Err(StartError::OpenToOthers(config.listen));
         }
         let clock = Clock::start();
+        let seed = mainstem_net::os_seed()?;
         let mut host = host_config(&clock, config.certificates, config.reset_key)?;
         host.limits.connections_per_address_max = config.connections_per_address_max;
         let logs_all = config.event_log.as_ref().is_some_and(|log| log.is_of_all);
@@ -135,13 +132,7 @@ impl RelayServer {
             .map(|log| start_log(log, clock))
             .transpose()?;
         let skew = config.clock_skew;
-        let policy = match config.access {
-            Access::Open => Policy::Open,
-            Access::Control { .. } => Policy::Tokens {
-                keys: KeySet::new(),
-                skew,
-            },
-        };
+        let policy = first_policy(&config.access, skew);
         let mut machine = Relay::new(config.relay, policy);
         machine.set_clock(clock.now(), clock.unix_time(clock.now()));
         machine.log_all(logs_all);
@@ -173,15 +164,16 @@ impl RelayServer {
             tokio::spawn(dialler),
             tokio::spawn(mesh::follow_discovery(handle.clone(), discovery)),
         ];
-        if let Access::Control { url, secret } = config.access {
-            let control = ControlClient::new(&url, secret)?;
-            tasks.push(tokio::spawn(answer_questions(
-                handle.clone(),
-                control.clone(),
-                asked,
-            )));
-            let follower = Follower::new(handle.clone(), control.clone(), skew);
+        if let Access::Control(control) = config.access {
+            let machine = Machine {
+                handle: handle.clone(),
+                skew,
+            };
+            let follower = Follower::new(machine, control.clone(), seed);
             tasks.push(tokio::spawn(follower.run(informed)));
+            let questions =
+                answer_questions(handle.clone(), control.clone(), asked, is_informed.clone());
+            tasks.push(tokio::spawn(questions));
             tasks.push(tokio::spawn(tell_presence(handle, control, config.name)));
         }
         Ok(Self {
@@ -295,6 +287,17 @@ impl MetricsSource {
     /// The figures now; `None` when the relay has ended.
     pub fn read(&self) -> Option<Figures> {
         self.handle.ask(|host, _| Figures::of(host)).ok()
+    }
+}
+
+/// What is in force until the control plane was heard.
+fn first_policy(access: &Access, skew: Duration) -> Policy {
+    match access {
+        Access::Open => Policy::Open,
+        Access::Control(_) => Policy::Tokens {
+            keys: KeySet::new(),
+            skew,
+        },
     }
 }
 
@@ -459,15 +462,31 @@ async fn answer_questions(
     handle: Handle<Relay>,
     control: ControlClient,
     mut asked: mpsc::Receiver<(OpId, ResolveRequest)>,
+    is_informed: watch::Receiver<bool>,
 ) {
     while let Some((op, request)) = asked.recv().await {
-        let (handle, control) = (handle.clone(), control.clone());
+        let (handle, control, is_informed) = (handle.clone(), control.clone(), is_informed.clone());
         // Publishers do not wait for each other's answer; the machine bounds how many there are.
         tokio::spawn(async move {
-            let answer = control.resolve(&request).await;
+            let answer = resolve(&control, &request, is_informed).await;
             command(&handle, move |relay, now| relay.resolved(now, op, answer)).await;
         });
     }
+}
+
+/// Asks once the feed of changes is followed: what is answered before could be taken back before
+/// anybody here would hear of it.
+async fn resolve(
+    control: &ControlClient,
+    request: &ResolveRequest,
+    mut is_informed: watch::Receiver<bool>,
+) -> Result<ResolveReply, Refusal> {
+    let informed = is_informed.wait_for(|informed| *informed);
+    match tokio::time::timeout(INFORMED_TIMEOUT, informed).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) | Err(_) => return Err(unavailable("it is not reachable")),
+    }
+    control.resolve(request).await
 }
 
 async fn tell_presence(handle: Handle<Relay>, control: ControlClient, name: String) {
