@@ -119,6 +119,9 @@ pub struct Limits {
     /// Written bytes of one session that quinn would not take yet; passing it closes the session
     /// with `overload_code`.
     pub unsent_bytes_max: usize,
+    /// Such bytes of all sessions of the host together; passing it closes those sessions that have
+    /// most, with `overload_code`, until an eighth is free again.
+    pub unsent_bytes_total_max: usize,
     /// Streams of one session that wait for the peer's credit; passing it closes the session with
     /// `overload_code`.
     pub pending_opens_max: usize,
@@ -162,6 +165,7 @@ impl Default for Limits {
             receive_window: 4 << 20,
             send_window: 2 << 20,
             unsent_bytes_max: 16 << 20,
+            unsent_bytes_total_max: 1 << 30,
             pending_opens_max: 1024,
             overload_code: 0x1,
             read_budget: 256 << 10,

@@ -543,7 +543,7 @@ impl Connection {
         }
     }
 
-    fn flush_ready(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn flush_ready(&mut self, cx: &mut Context<'_>) {
         while let Some(id) = self.streams.next_ready() {
             self.flush(id, cx);
         }

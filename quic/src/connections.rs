@@ -32,7 +32,7 @@ type StdInstant = std::time::Instant;
 pub(crate) struct Connections {
     pub(crate) endpoint: Endpoint,
     factory: Factory,
-    limits: Limits,
+    pub(crate) limits: Limits,
     protocols: Vec<String>,
     epoch: Epoch,
     wall: WallClock,
@@ -46,6 +46,8 @@ pub(crate) struct Connections {
     handshaking: usize,
     pub(crate) sessions: Sessions,
     inputs: VecDeque<Input>,
+    /// Bytes of all sessions that wait to be handed to QUIC.
+    pub(crate) unsent_total: usize,
     /// When to look at a connection's deadline, which may be later: see [`Self::update_timer`].
     timers: BTreeSet<(StdInstant, usize)>,
     /// Connections that may have packets to send.
@@ -53,7 +55,7 @@ pub(crate) struct Connections {
     /// Connections with unread bytes beyond their budget.
     unread: BTreeSet<usize>,
     /// Connections that outputs have touched since they were settled.
-    touched: BTreeSet<usize>,
+    pub(crate) touched: BTreeSet<usize>,
     responses: VecDeque<(Transmit, Vec<u8>)>,
     accepts: AcceptBucket,
     now: Instant,
@@ -83,6 +85,7 @@ impl Connections {
             handshaking: 0,
             sessions: Sessions::default(),
             inputs: VecDeque::new(),
+            unsent_total: 0,
             timers: BTreeSet::new(),
             sending: VecDeque::new(),
             unread: BTreeSet::new(),
@@ -245,6 +248,9 @@ impl Connections {
         } else {
             self.touched.insert(handle);
         }
+        if self.unsent_total > self.limits.unsent_bytes_total_max {
+            self.shed();
+        }
     }
 
     fn is_closing(&self, handle: usize) -> bool {
@@ -369,7 +375,13 @@ impl Connections {
             counters: &mut self.counters,
             refusals: &mut self.refusals,
         };
+        let before = connection.streams.unsent();
         step(connection, &mut cx);
+        let after = connection.streams.unsent();
+        self.unsent_total = self
+            .unsent_total
+            .saturating_sub(before)
+            .saturating_add(after);
     }
 
     /// Sees to it that a connection's deadline is not missed. An entry that has become too early stays:
@@ -484,6 +496,9 @@ impl Connections {
         let Some(connection) = self.slots.get_mut(handle).and_then(Option::take) else {
             return;
         };
+        self.unsent_total = self
+            .unsent_total
+            .saturating_sub(connection.streams.unsent());
         self.retired.add(&connection.quic.stats());
         self.count_address(connection.came_from, true);
         if connection.is_counted {

@@ -338,6 +338,8 @@ pub struct Counters {
     pub refused: u64,
     /// Sessions that passed a bound on unsent bytes or waiting streams.
     pub overloads: u64,
+    /// Of those, sessions that had most when all together passed their bound.
+    pub overloads_shared: u64,
     /// Sessions ended by this host's application.
     pub closed_by_us: u64,
     /// Sessions ended by a peer's application.

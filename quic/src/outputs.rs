@@ -1,7 +1,8 @@
 //! What the application wants done, done to one connection.
 //!
 //! Outputs for streams that are gone are ignored: the application need not race the peer. A session
-//! that passes a bound on unsent bytes or waiting streams is closed with `Limits::overload_code`.
+//! that passes a bound on unsent bytes or waiting streams is closed with `Limits::overload_code`; so are
+//! those with most when the bound on all of them together is passed ([`crate::shed`]).
 
 use crate::connection::{Connection, Context, Phase};
 use crate::http3::code::{self, Code};
@@ -167,7 +168,7 @@ impl Connection {
         self.end_session(closed, cx);
     }
 
-    fn overload(&mut self, reason: &str, cx: &mut Context<'_>) {
+    pub(crate) fn overload(&mut self, reason: &str, cx: &mut Context<'_>) {
         cx.counters.overloads += 1;
         self.close(cx.limits.overload_code, reason, cx);
     }

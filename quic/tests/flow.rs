@@ -399,3 +399,48 @@ fn payload_that_a_stalled_peer_pins_is_let_go_of_by_a_reset() {
         );
     }
 }
+
+#[test]
+fn sessions_that_keep_most_are_closed_when_all_together_keep_too_much() {
+    for carrier in CARRIERS {
+        let limits = Limits {
+            send_window: 64 << 10,
+            unsent_bytes_total_max: 4 << 20,
+            overload_code: 9,
+            ..Limits::default()
+        };
+        let mut world = World::new(
+            GOOD,
+            [Limits::default(), limits],
+            Probe::new(),
+            Probe::new(),
+        );
+        world.hosts[CLIENT].app_mut().forget_data = true;
+        let sessions = [(); 4].map(|()| world.open(carrier));
+        // None of them passes its own bound of 16 MiB, and all of them are stalled.
+        for ((_, server), quarters) in sessions.iter().zip([10, 4, 1, 2]) {
+            world.act(SERVER, open(*server, local(UNI, 0)));
+            for _ in 0..quarters {
+                let part = vec![0; 256 << 10];
+                world.act(SERVER, write(*server, local(UNI, 0), part, false, false));
+            }
+        }
+        let closed = |world: &World| {
+            sessions.map(|(_, server)| {
+                matches!(
+                    world.hosts[SERVER].app().closed(server),
+                    Some(Closed::Application { code: 9, .. })
+                )
+            })
+        };
+        assert_eq!(closed(&world), [true, false, false, false]);
+        let counters = world.hosts[SERVER].counters();
+        assert_eq!((counters.overloads, counters.overloads_shared), (1, 1));
+        let unsent = world.hosts[SERVER].figures().unsent_bytes;
+        assert!(unsent < 2 << 20, "{unsent}");
+        // The others get everything.
+        world.run_for(Duration::from_mins(1));
+        assert_eq!(closed(&world), [true, false, false, false]);
+        assert_eq!(world.hosts[SERVER].figures().unsent_bytes, 0);
+    }
+}

@@ -4,7 +4,7 @@ use super::super::{Family, process};
 use super::{buckets, family, known, one, seconds, split};
 use mainstem_quic::RTT_BOUNDS_MS;
 
-pub(super) static QUIC: [Family; 10] = [
+pub(super) static QUIC: [Family; 11] = [
     family(
         "mainstem_quic_connections",
         "gauge",
@@ -43,6 +43,13 @@ pub(super) static QUIC: [Family; 10] = [
         "Sessions closed for passing a bound on unsent bytes or waiting streams",
         &[],
         |f| one(f.host.overloads),
+    ),
+    family(
+        "mainstem_quic_overloads_shared_total",
+        "counter",
+        "Of those, sessions that kept the most unsent bytes when all sessions together kept too many",
+        &[],
+        |f| one(f.host.overloads_shared),
     ),
     family(
         "mainstem_quic_udp_bytes_total",
