@@ -41,6 +41,7 @@ mod session;
 mod status;
 mod streams;
 mod subscriptions;
+mod testtracks;
 mod tokens;
 mod twins;
 mod upload;

@@ -31,6 +31,7 @@
 //! Limits: [`Limits`]; a track that passes one is refused before anything is sent.
 //! Source: draft-afrind-moq-test; where it is silent, what the implementations at hand agree on.
 
+mod fetching;
 mod origin;
 mod plan;
 mod scoreboard;

@@ -11,9 +11,10 @@
 //! | blocked | for the transport to take the last object | `Writable`, `Stopped` |
 //! | ended | everything is sent | PUBLISH_DONE, TRACK_ENDED |
 //!
-//! Forward State 0 lets the time pass and sends nothing. Limits: [`Limits`] per track; sessions and
+//! A FETCH is answered as fast as the transport takes it: [`super::fetching`]. Forward State 0 lets the time pass and sends nothing. Limits: [`Limits`] per track; sessions and
 //! requests as in the session's. Source: draft-afrind-moq-test.
 
+use super::fetching::Fetching;
 use super::{Forwarding, Limits, Plan, Step, TestTrack};
 use crate::moqt::error::{PublishDoneCode, RequestCode};
 use crate::moqt::message::{Message, RequestError, RequestOk, Subscribe};
@@ -63,7 +64,7 @@ pub enum Event {
     },
 }
 
-type Key = (SessionId, RequestId);
+pub(super) type Key = (SessionId, RequestId);
 
 #[derive(Debug)]
 struct Playback {
@@ -81,12 +82,13 @@ struct Playback {
 /// The machine. See the module's description.
 #[derive(Debug)]
 pub struct Origin {
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
     prefix: TrackNamespace,
     limits: Limits,
     playbacks: BTreeMap<Key, Playback>,
+    pub(super) fetches: BTreeMap<Key, Fetching>,
     due: BTreeSet<(Instant, Key)>,
-    events: VecDeque<Event>,
+    pub(super) events: VecDeque<Event>,
 }
 
 impl Origin {
@@ -98,6 +100,7 @@ impl Origin {
             prefix,
             limits,
             playbacks: BTreeMap::new(),
+            fetches: BTreeMap::new(),
             due: BTreeSet::new(),
             events: VecDeque::new(),
         }
@@ -147,11 +150,15 @@ impl Origin {
             }
             SessionEvent::Cancelled { request, .. } => self.forget((session, request)),
             SessionEvent::Writable { request, stream } => {
+                if self.go_on_fetching((session, request)) {
+                    return;
+                }
                 self.unblock(now, (session, request), stream);
             }
             SessionEvent::Stopped {
                 request, stream, ..
             } => {
+                self.fetches.remove(&(session, request));
                 if let Some(playback) = self.playbacks.get_mut(&(session, request)) {
                     playback.streams.retain(|_, open| *open != stream);
                 }
@@ -162,6 +169,7 @@ impl Origin {
                 for key in over.into_iter().filter(|(of, _)| *of == session) {
                     self.forget(key);
                 }
+                self.fetches.retain(|(of, _), _| *of != session);
                 self.events.push_back(Event::Closed { session, closed });
             }
             // It subscribes to nothing.
@@ -179,26 +187,31 @@ impl Origin {
 
     fn take_request(&mut self, now: Instant, key: Key, message: Message) {
         let (session, request) = key;
-        if let Message::Subscribe(subscribe) = message {
-            return self.subscribe(now, key, &subscribe);
+        match message {
+            Message::Subscribe(subscribe) => return self.subscribe(now, key, &subscribe),
+            Message::Fetch(fetch) => return self.fetch(key, &fetch),
+            _ => {}
         }
-        let error = RequestError::new(RequestCode::NOT_SUPPORTED, "only subscriptions");
+        let reason = "only subscriptions and fetches";
+        let error = RequestError::new(RequestCode::NOT_SUPPORTED, reason);
         self.command(session, |it| it.reject(request, error));
+    }
+
+    /// The test track that a namespace stands for.
+    pub(super) fn track_of(&self, namespace: &TrackNamespace) -> Result<TestTrack, RequestError> {
+        let refused = |reason: String| RequestError::new(RequestCode::DOES_NOT_EXIST, reason);
+        match TestTrack::below(&self.prefix, namespace, &self.limits) {
+            Some(Ok(track)) => Ok(track),
+            Some(Err(error)) => Err(refused(error.to_string())),
+            None => Err(refused("not a test track".to_owned())),
+        }
     }
 
     fn subscribe(&mut self, now: Instant, key: Key, subscribe: &Subscribe) {
         let (session, request) = key;
-        let namespace = &subscribe.track.namespace;
-        let track = match TestTrack::below(&self.prefix, namespace, &self.limits) {
-            Some(Ok(track)) => track,
-            Some(Err(error)) => {
-                let error = RequestError::new(RequestCode::DOES_NOT_EXIST, error.to_string());
-                return self.command(session, |it| it.reject(request, error));
-            }
-            None => {
-                let error = RequestError::new(RequestCode::DOES_NOT_EXIST, "not a test track");
-                return self.command(session, |it| it.reject(request, error));
-            }
+        let track = match self.track_of(&subscribe.track.namespace) {
+            Ok(track) => track,
+            Err(error) => return self.command(session, |it| it.reject(request, error)),
         };
         let parameters = &subscribe.parameters;
         let range = parameters
@@ -273,13 +286,14 @@ impl Origin {
     }
 
     fn forget(&mut self, key: Key) {
+        self.fetches.remove(&key);
         if let Some(playback) = self.playbacks.remove(&key) {
             self.due.remove(&(playback.due, key));
         }
     }
 
     /// A command that comes too late changes nothing.
-    fn command(
+    pub(super) fn command(
         &mut self,
         session: SessionId,
         command: impl FnOnce(&mut Session) -> Result<(), CommandError>,
