@@ -33,6 +33,7 @@ mod originals;
 mod own_requests;
 mod passing;
 mod payload;
+mod ranks;
 mod relay;
 mod routing;
 mod rules;

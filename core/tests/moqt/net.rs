@@ -74,6 +74,10 @@ pub(crate) struct Net {
     random: u64,
     /// Changed priorities, in order.
     pub(crate) priorities: Vec<(SessionId, StreamId, i32)>,
+    /// Streams with the priority that they were opened with, in order.
+    pub(crate) opened: Vec<(SessionId, StreamId, i32)>,
+    /// Streams that were reset, with the code.
+    pub(crate) resets: Vec<(SessionId, StreamId, u64)>,
 }
 
 enum Flight {
@@ -96,6 +100,8 @@ impl Net {
             loose: BTreeMap::new(),
             random: seed | 1,
             priorities: Vec::new(),
+            opened: Vec::new(),
+            resets: Vec::new(),
         }
     }
 
@@ -317,7 +323,15 @@ impl Net {
                 self.priorities.push((session, stream, priority));
                 return;
             }
-            Output::Open { .. } | Output::Allow { .. } => return,
+            Output::Open {
+                session,
+                stream,
+                priority,
+            } => {
+                self.opened.push((session, stream, priority));
+                return;
+            }
+            Output::Allow { .. } => return,
             Output::Write { .. } => return self.take_write(node, output),
             Output::Close {
                 session,
@@ -329,6 +343,7 @@ impl Net {
                 stream,
                 code,
             } => {
+                self.resets.push((session, stream, code));
                 let to = flip(stream);
                 // What was not delivered yet is lost, as on a congested path.
                 if let Some(peer) = self.peers.get(&(node, session))

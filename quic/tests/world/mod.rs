@@ -199,7 +199,7 @@ pub(crate) const SERVER: usize = 1;
 pub(crate) struct World {
     pub(crate) hosts: [Host<Probe>; 2],
     pub(crate) now: Instant,
-    link: Link,
+    pub(crate) link: Link,
     packets: BTreeMap<(Instant, u64), (usize, SocketAddr, BytesMut)>,
     count: u64,
     dice: u64,

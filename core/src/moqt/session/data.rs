@@ -196,6 +196,12 @@ impl Session {
         Some(data)
     }
 
+    /// A stream whose end is with the transport took too long: it is abandoned, unless all of it has
+    /// come through.
+    pub fn expire_stream(&mut self, stream: StreamId) {
+        self.reset(stream, StreamCode::DELIVERY_TIMEOUT);
+    }
+
     /// Abandons a stream.
     pub fn reset_stream(&mut self, stream: StreamId, code: StreamCode) {
         let Some(data) = self.take_outgoing(stream) else {

@@ -48,7 +48,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use subscription::{Served, Subscription};
 
-pub use priority::{stream_priority, subgroup_priority};
+pub use priority::{Ranks, stream_priority, subgroup_priority};
 pub use rules::Timeouts;
 
 /// Bounds of one track.
@@ -508,6 +508,11 @@ impl Track {
             return;
         };
         self.counters.delays.add(now.saturating_since(since));
+        if let Some(cached) = self.cache.subgroup(group, subgroup) {
+            let place = (group, subgroup);
+            let at = subscription.linger(now, place, stream, cached, &self.defaults);
+            self.deadlines.extend(at.map(|at| (at, key)));
+        }
         self.serve(now, sessions, key, group, subgroup);
     }
 
@@ -584,6 +589,9 @@ impl Track {
             .flat_map(|(id, group)| group.subgroups.keys().map(move |subgroup| (id, *subgroup)))
             .collect();
         for (group, subgroup) in retained {
+            if let Some(subscription) = self.subscriptions.get_mut(&key) {
+                subscription.rank(sessions, key, group);
+            }
             self.serve(now, sessions, key, group, subgroup);
         }
     }
@@ -616,6 +624,7 @@ impl Track {
             self.counters.objects_sent += sent.objects;
             self.counters.bytes_sent += sent.bytes;
             self.counters.groups_expired += sent.late;
+            self.deadlines.extend(sent.until.map(|at| (at, *key)));
             if cached.finished.is_some()
                 && let Some(at) =
                     subscription.subgroup_deadline((group, subgroup), cached, &self.defaults)
@@ -653,6 +662,7 @@ impl Track {
             self.counters.objects_sent += sent.objects;
             self.counters.bytes_sent += sent.bytes;
             self.counters.groups_expired += sent.late;
+            self.deadlines.extend(sent.until.map(|at| (at, key)));
             if cached.finished.is_some()
                 && let Some(at) =
                     subscription.subgroup_deadline((group, subgroup), cached, &self.defaults)

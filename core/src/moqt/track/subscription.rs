@@ -11,7 +11,7 @@ mod changes;
 
 use super::cache::{End, Subgroup};
 use super::fetched::Joined;
-use super::priority::subgroup_priority;
+use super::priority::{Ranks, subgroup_priority};
 use super::rules::{Defaults, Rules, Timeouts, Verdict};
 use super::{Limits, SubscriberKey};
 use crate::canary::{self, Canary};
@@ -25,7 +25,7 @@ use crate::moqt::property::Properties;
 use crate::moqt::session::{Session, Sessions};
 use crate::time::Instant;
 use crate::transport::StreamId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// One subscriber's state.
 #[derive(Debug)]
@@ -40,6 +40,10 @@ pub(super) struct Subscription {
     /// When the transport last took anything, or the subscription began.
     progressed: Instant,
     cursors: BTreeMap<(u64, u64), Cursor>,
+    /// Where the groups of open streams stand in line.
+    ranks: Ranks,
+    /// Streams that QUIC has all of, to be reset at their time-out: it may not have come through.
+    lingering: VecDeque<(Instant, StreamId)>,
     /// What fetches that join it, and fills, rest on.
     pub(super) joined: Joined,
     /// Fills of it that are being sent.
@@ -72,14 +76,14 @@ struct Cursor {
     /// not be a good one.
     follows_hole: bool,
     is_over: bool,
+    /// Publisher priority of its stream.
+    publisher: u8,
 }
 
 impl Cursor {
-    /// Everything was sent: ends the stream as the subgroup ended.
-    fn settle(&mut self, session: &mut Session, end: End) {
-        let Some(stream) = self.stream else {
-            return;
-        };
+    /// Everything was sent: ends the stream as the subgroup ended. Returns one that ended well.
+    fn settle(&mut self, session: &mut Session, end: End) -> Option<StreamId> {
+        let stream = self.stream?;
         match end {
             End::Open => {}
             End::Finished if canary::is_on(Canary::FinLost) => {}
@@ -92,12 +96,14 @@ impl Cursor {
                 }
                 self.stream = None;
                 self.is_over = true;
+                return Some(stream).filter(|_| !self.follows_hole);
             }
             End::Abandoned => {
                 session.reset_stream(stream, StreamCode::CANCELLED);
                 self.stream = None;
             }
         }
+        None
     }
 }
 
@@ -108,6 +114,8 @@ pub(super) struct Sent {
     pub(super) bytes: u64,
     /// Subgroups that were given up for being late.
     pub(super) late: u64,
+    /// When a stream that QUIC has all of is late.
+    pub(super) until: Option<Instant>,
 }
 
 /// What is served, and how.
@@ -152,10 +160,13 @@ impl Cursor {
     }
 
     /// Notes what was handed to the transport.
-    fn sent(&mut self, fin: bool, notify: bool) {
+    fn sent(&mut self, fin: bool, notify: bool, is_last: bool) {
         self.next += 1;
         self.fin_sent = fin;
         self.waiting = notify;
+        if notify && !is_last {
+            self.behind = Some(self.since);
+        }
     }
 
     /// Returns whether a stream was open.
@@ -201,6 +212,8 @@ impl Subscription {
             filters: None,
             progressed: now,
             cursors: BTreeMap::new(),
+            ranks: Ranks::default(),
+            lingering: VecDeque::new(),
             joined: Joined::default(),
             fills: 0,
             ending: None,
@@ -245,8 +258,7 @@ impl Subscription {
             return sent;
         }
         let range = self.range;
-        let publisher = cached.info.priority.unwrap_or(served.defaults.priority);
-        let priority = subgroup_priority(self.priority, publisher, self.order, place);
+        let (publisher, priority) = self.priority_of(served);
         let timeout = self.object_timeout(cached, served.defaults);
         let rules = rules_of(self.filters.as_deref(), timeout, publisher, served.defaults);
         let has_rules = rules.are_any();
@@ -259,6 +271,7 @@ impl Subscription {
             return sent;
         }
         cursor.since = cursor.behind.take().unwrap_or(now);
+        cursor.publisher = publisher;
         let (session, request) = key;
         let Some(session) = sessions.session_mut(session) else {
             return sent;
@@ -296,18 +309,27 @@ impl Subscription {
                 cursor.is_over = true;
                 return sent;
             }
-            cursor.sent(fin, notify);
+            cursor.sent(fin, notify, is_last);
             sent.objects += 1;
             sent.bytes += size as u64;
             if notify {
-                if !is_last {
-                    cursor.behind = Some(cursor.since);
-                }
                 return sent;
             }
         }
-        cursor.settle(session, cached.end);
+        if let Some(stream) = cursor.settle(session, cached.end) {
+            sent.until = self.linger(now, place, stream, cached, served.defaults);
+        }
         sent
+    }
+
+    /// The publisher's priority of a subgroup, and that of its stream.
+    fn priority_of(&self, served: &Served<'_>) -> (u8, i32) {
+        let (group, subgroup) = served.place;
+        let publisher = served.cached.info.priority;
+        let publisher = publisher.unwrap_or(served.defaults.priority);
+        let place = (self.ranks.of(group), subgroup);
+        let priority = subgroup_priority(self.priority, publisher, self.order, place);
+        (publisher, priority)
     }
 
     fn object_timeout(
@@ -381,6 +403,7 @@ impl Subscription {
         if is_known {
             return 0;
         }
+        self.rank(sessions, key, group);
         let mut unfinished: BTreeMap<u64, Instant> = BTreeMap::new();
         for ((of, _), cursor) in self.cursors.range(..(group, 0)) {
             if cursor.stream.is_some() {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | priority | get their new place in line |
 //! | FORWARD 0, a narrower range | are reset; FORWARD 1 goes on with what comes next |
-//! | a subgroup time-out | the late ones are reset, DELIVERY_TIMEOUT |
+//! | a subgroup time-out | the late ones are reset, DELIVERY_TIMEOUT; those too that QUIC has all of and that have not come through |
 //!
 //! Source: draft-ietf-moq-transport-18 and 19, sections 5.1, 7.4, 10.4.3 (closing subgroup
 //! streams), 10.9.1 (updating subscriptions).
@@ -23,6 +23,11 @@ use crate::moqt::parameter::Parameters;
 use crate::moqt::property::Properties;
 use crate::moqt::session::Sessions;
 use crate::time::Instant;
+use crate::transport::StreamId;
+
+/// Streams of one subscription that QUIC has all of and that may still time out: those beyond it are
+/// left to QUIC.
+const LINGERING_MAX: usize = 64;
 
 impl Subscription {
     pub(in crate::moqt::track) fn set_filters(
@@ -49,7 +54,7 @@ impl Subscription {
         update: &Parameters,
         track: (&Cache, &Properties, &Limits),
     ) -> Result<(), FilterError> {
-        let (cache, properties, limits) = track;
+        let (_, properties, limits) = track;
         self.set_filters(&update.range_filters, properties, limits)?;
         let said = Timeouts::of_ms(
             update.object_delivery_timeout_ms,
@@ -65,30 +70,46 @@ impl Subscription {
             && priority != self.priority
         {
             self.priority = priority;
-            self.reprioritise(sessions, key, cache, properties);
+            self.reprioritise(sessions, key);
         }
         Ok(())
     }
 
-    /// A new subscriber priority counts for streams that are open as well.
-    fn reprioritise(
-        &self,
+    /// A group is about to be sent that was not yet: if it changes the ranks of those that are open,
+    /// their streams get their new place in line.
+    pub(in crate::moqt::track) fn rank(
+        &mut self,
         sessions: &mut Sessions,
         key: SubscriberKey,
-        cache: &Cache,
-        properties: &Properties,
+        group: u64,
     ) {
+        let open = self.cursors.iter().filter(|(_, it)| it.stream.is_some());
+        let mut groups = open.map(|((of, _), _)| *of);
+        let first = groups.next().unwrap_or(group);
+        let newest = groups.next_back().unwrap_or(first).max(group);
+        let oldest = first.min(group);
+        let open = self.cursors.iter().filter(|(_, it)| it.stream.is_some());
+        let mut of_all: Vec<u64> = Vec::new();
+        if newest.saturating_sub(oldest) >= 1024 {
+            of_all = open.map(|((of, _), _)| *of).chain([group]).collect();
+            of_all.sort_unstable();
+            of_all.dedup();
+        }
+        if self.ranks.follow(oldest, newest, of_all.into_iter()) {
+            self.reprioritise(sessions, key);
+        }
+    }
+
+    /// A new subscriber priority, or new ranks, count for streams that are open as well.
+    fn reprioritise(&self, sessions: &mut Sessions, key: SubscriberKey) {
         let Some(session) = sessions.session_mut(key.0) else {
             return;
         };
         for ((group, subgroup), cursor) in &self.cursors {
-            let cached = cache.subgroup(*group, *subgroup);
-            if let (Some(stream), Some(cached)) = (cursor.stream, cached) {
-                let publisher = cached.info.priority;
-                let publisher =
-                    publisher.unwrap_or_else(|| properties.default_publisher_priority());
-                let place = (*group, *subgroup);
-                let priority = subgroup_priority(self.priority, publisher, self.order, place);
+            if let Some(stream) = cursor.stream {
+                let place = (self.ranks.of(*group), *subgroup);
+                let (publisher, order) = (cursor.publisher, self.order);
+                let priority = subgroup_priority(self.priority, publisher, order, place);
                 session.set_stream_priority(stream, priority);
             }
         }
@@ -182,9 +203,18 @@ impl Subscription {
         cached: &Subgroup,
         defaults: &Defaults,
     ) -> Option<Instant> {
-        let finished = cached.finished?;
         let cursor = self.cursors.get(&place)?;
         cursor.stream?;
+        self.deadline_of(cursor, cached, defaults)
+    }
+
+    fn deadline_of(
+        &self,
+        cursor: &Cursor,
+        cached: &Subgroup,
+        defaults: &Defaults,
+    ) -> Option<Instant> {
+        let finished = cached.finished?;
         let first = cached.objects.first().map(|object| &object.properties);
         let publisher = first.map_or(defaults.timeouts, |first| {
             defaults.timeouts.overridden(first)
@@ -193,8 +223,32 @@ impl Subscription {
         Some(finished.max(cursor.began) + timeout)
     }
 
+    /// QUIC has all of a stream, its end included. What is lost on its way is sent again until the
+    /// time-out is over. Returns when that is.
+    pub(in crate::moqt::track) fn linger(
+        &mut self,
+        now: Instant,
+        place: (u64, u64),
+        stream: StreamId,
+        cached: &Subgroup,
+        defaults: &Defaults,
+    ) -> Option<Instant> {
+        let cursor = self.cursors.get(&place)?;
+        if cursor.stream.is_some() || !cursor.is_over {
+            return None;
+        }
+        let at = self.deadline_of(cursor, cached, defaults)?;
+        if at > now {
+            if self.lingering.len() >= LINGERING_MAX {
+                self.lingering.pop_front();
+            }
+            self.lingering.push_back((at, stream));
+        }
+        Some(at)
+    }
+
     /// Resets the streams whose subgroup time-out is over. Returns the next deadline and how many
-    /// groups were hit.
+    /// groups were hit; of those that QUIC has all of, nobody here knows.
     pub(in crate::moqt::track) fn expire_subgroups(
         &mut self,
         now: Instant,
@@ -215,6 +269,15 @@ impl Subscription {
             }
         }
         let count = late.len() as u64;
+        self.lingering.retain(|(at, stream)| {
+            let is_late = *at <= now;
+            if !is_late {
+                next = Some(next.map_or(*at, |next| next.min(*at)));
+            } else if let Some(session) = sessions.session_mut(key.0) {
+                session.expire_stream(*stream);
+            }
+            !is_late
+        });
         for place in late {
             if let Some(cursor) = self.cursors.get_mut(&place) {
                 cursor.give_up(sessions, key, StreamCode::DELIVERY_TIMEOUT);
