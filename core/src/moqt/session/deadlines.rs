@@ -13,12 +13,15 @@ use std::collections::BTreeSet;
 #[derive(Debug)]
 pub(super) struct Deadlines<K> {
     by_time: BTreeSet<(Instant, K)>,
+    /// The first of them, so that asking for it looks at nothing else.
+    next: Option<Instant>,
 }
 
 impl<K: Ord> Default for Deadlines<K> {
     fn default() -> Self {
         let by_time = BTreeSet::new();
-        Self { by_time }
+        let next = None;
+        Self { by_time, next }
     }
 }
 
@@ -34,11 +37,12 @@ impl<K: Ord + Copy> Deadlines<K> {
         if let Some(after) = after {
             self.by_time.insert((after, key));
         }
+        self.next = self.by_time.first().map(|(at, _)| *at);
     }
 
     /// The earliest.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.by_time.first().map(|(at, _)| *at)
+        self.next
     }
 
     /// Whose time has come, the earliest first.
@@ -49,6 +53,7 @@ impl<K: Ord + Copy> Deadlines<K> {
 
     pub(super) fn clear(&mut self) {
         self.by_time.clear();
+        self.next = None;
     }
 }
 

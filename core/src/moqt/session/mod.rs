@@ -194,6 +194,8 @@ pub struct Session {
 
     /// Its entry in the deadlines of all sessions.
     armed: Option<Instant>,
+    /// Whether it is among the sessions that something happened to.
+    is_touched: bool,
     watch: watch::Watch,
     /// What stands between this session and a peer of draft 16.
     legacy: Option<Box<legacy::Legacy>>,
@@ -212,7 +214,7 @@ impl Session {
         id: SessionId,
         draft: Draft,
         opened: &Opened,
-        setup: Setup,
+        mut setup: Setup,
         limits: Limits,
     ) -> Self {
         let peer = match opened.side {
@@ -263,6 +265,7 @@ impl Session {
             next_uni: 1,
             next_bidi: 0,
             armed: None,
+            is_touched: false,
             watch: watch::Watch::default(),
             legacy: (draft == Draft::D16)
                 .then(|| legacy::Legacy::new(now, Adapter::new(id, opened.side, limits))),
@@ -274,7 +277,6 @@ impl Session {
             priority: CONTROL_PRIORITY,
         });
         session.own_tokens.note_setup(&setup.authorization_tokens);
-        let mut setup = setup;
         // What is offered is what is held to.
         setup.max_request_updates = Some(limits.request_updates_max.max(1) as u64);
         setup.max_auth_token_cache_size =

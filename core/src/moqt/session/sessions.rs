@@ -44,8 +44,8 @@ pub struct Sessions {
     by_id: BTreeMap<SessionId, Session>,
     /// What sessions that are about to open shall say beyond what all say.
     prepared: BTreeMap<SessionId, Setup>,
-    /// Sessions whose queues may hold something.
-    touched: BTreeSet<SessionId>,
+    /// Sessions whose queues may hold something; each once.
+    touched: VecDeque<SessionId>,
     deadlines: BTreeSet<(Instant, SessionId)>,
     outputs: VecDeque<Output>,
     events: VecDeque<(SessionId, Event)>,
@@ -64,7 +64,7 @@ impl Sessions {
             config,
             by_id: BTreeMap::new(),
             prepared: BTreeMap::new(),
-            touched: BTreeSet::new(),
+            touched: VecDeque::new(),
             deadlines: BTreeSet::new(),
             outputs: VecDeque::new(),
             events: VecDeque::new(),
@@ -97,9 +97,11 @@ impl Sessions {
 
     /// A session, to command.
     pub fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        self.touched.insert(id);
         let session = self.by_id.get_mut(&id)?;
         session.watch.now = self.now;
+        if !std::mem::replace(&mut session.is_touched, true) {
+            self.touched.push_back(id);
+        }
         Some(session)
     }
 
@@ -218,8 +220,9 @@ impl Sessions {
             session.watch.log(true);
             session.note_opened(setup);
         }
+        session.is_touched = true;
         self.by_id.insert(id, session);
-        self.touched.insert(id);
+        self.touched.push_back(id);
         if self.by_id.len() > self.config.sessions_max {
             self.close(
                 id,
@@ -263,10 +266,11 @@ impl Sessions {
     }
 
     fn drain(&mut self) {
-        while let Some(id) = self.touched.pop_first() {
+        while let Some(id) = self.touched.pop_front() {
             let Some(session) = self.by_id.get_mut(&id) else {
                 continue;
             };
+            session.is_touched = false;
             let mut is_over = false;
             while let Some(action) = session.poll() {
                 match action {
