@@ -1,8 +1,9 @@
 //! [`Payload`]: the bytes of one object, shared by every viewer and never copied.
 //!
 //! A payload arrives from a QUIC stream in packet-sized pieces. It is kept as those pieces: joining
-//! them would copy each byte once more, and a relay sends the pieces on as they are. Cloning costs
-//! one reference count, however many pieces there are.
+//! them would copy each byte once more, and a relay sends the pieces on as they are, unless so many
+//! viewers wait that one copy costs less than the pieces cost on each stream
+//! (`moqt::object::Framed`). Cloning costs one reference count, however many pieces there are.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt;

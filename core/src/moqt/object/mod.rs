@@ -8,18 +8,20 @@
 //! | a datagram | [`decode_datagram`] | [`DataFault`] |
 //!
 //! Payloads are kept in the pieces that they arrived in, and written by the caller after the few
-//! bytes of framing: nothing here copies them.
+//! bytes of framing: nothing here copies them, but [`Framed`] once, for many streams.
 //!
 //! Limits: [`Limits`]. Source: draft-ietf-moq-transport-18, Section 11; 20 to 22 differ on fetch
 //! streams only.
 
 mod datagram;
 mod fetch;
+mod framed;
 mod pieces;
 mod subgroup;
 
 pub use datagram::{DatagramEvent, decode_datagram, encode_datagram};
 pub use fetch::{FetchEvent, FetchReader, FetchWriter, GapKind};
+pub use framed::Framed;
 pub use subgroup::{
     SubgroupEvent, SubgroupHeader, SubgroupId, SubgroupReader, encode_subgroup_object,
 };

@@ -9,7 +9,7 @@ use super::{
     Bytes, BytesMut, CommandError, Direction, Origin, Output, Payload, RequestId, Session,
     StreamCode, StreamId,
 };
-use crate::moqt::object::{self, FetchWriter, Object, SubgroupHeader};
+use crate::moqt::object::{self, FetchWriter, Framed, Object, SubgroupHeader};
 use crate::time::Instant;
 
 /// A data stream that this end is sending.
@@ -137,6 +137,34 @@ impl Session {
         self.note_object_sent(stream, object);
         self.write_data(stream, head.freeze(), object.payload.clone(), fin, notify);
         Ok(())
+    }
+
+    /// The same, of an object that is framed for the streams on which it follows the same one. On
+    /// others it is framed anew.
+    pub fn send_framed(
+        &mut self,
+        stream: StreamId,
+        object: &Object,
+        framed: &Framed,
+        fin: bool,
+        notify: bool,
+    ) -> Result<(), CommandError> {
+        // An adapter to draft 16 rewrites the framing.
+        if self.legacy.is_none()
+            && let Some(data) = self.outgoing.get_mut(&stream)
+            && data.head.is_none()
+            && let Framing::Subgroup {
+                has_properties,
+                previous,
+            } = &mut data.framing
+            && let Some(run) = framed.of(object.object, *previous, *has_properties)
+        {
+            *previous = Some(object.object);
+            self.note_object_sent(stream, object);
+            self.write_data(stream, Bytes::new(), run, fin, notify);
+            return Ok(());
+        }
+        self.send_object(stream, object, fin, notify)
     }
 
     /// Hands framing and payload to the transport, and keeps account of the stream's end.

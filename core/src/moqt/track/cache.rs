@@ -1,7 +1,8 @@
 //! The retained objects of one track, and what is known of those that are not retained.
 //!
 //! A relay and an original publisher both keep the newest groups of each track, so that a late
-//! subscriber starts at a group boundary. Payloads are shared, never copied.
+//! subscriber starts at a group boundary. Payloads are shared; one that goes to many subscribers at
+//! once is copied into one run for them.
 //!
 //! Objects of a subgroup are appended in ascending Object ID; what arrives twice (two publishers
 //! of one track, a publisher that moved) is recognised and dropped. Groups are evicted whole,
@@ -29,7 +30,7 @@ pub use arrivals::Source;
 use super::history::History;
 use super::span::{LAST, Span, Spans};
 use crate::moqt::name::Location;
-use crate::moqt::object::{Object, ObjectStatus};
+use crate::moqt::object::{Framed, Object, ObjectStatus};
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -111,6 +112,8 @@ pub struct Subgroup {
     sources: Vec<Source>,
     /// Objects, by their index, that are not known to be the next ones after those before them.
     breaks: Vec<usize>,
+    /// The newest object, written for many streams, and its index.
+    framed: Option<(usize, Framed)>,
 }
 
 /// The retained part of one group.
@@ -333,6 +336,14 @@ impl Cache {
         Inserted::New
     }
 
+    /// Writes the newest object of a subgroup for the streams of many subscribers, in one run.
+    pub fn frame_newest(&mut self, group: u64, subgroup: u64) {
+        let group = self.groups.get_mut(&group);
+        if let Some(subgroup) = group.and_then(|group| group.subgroups.get_mut(&subgroup)) {
+            subgroup.frame_newest();
+        }
+    }
+
     /// Records how a subgroup's stream ended. An abandoned stream does not undo a finished one.
     pub fn end_subgroup(&mut self, now: Instant, group: u64, subgroup: u64, end: End) {
         if let Some(subgroup) = self
@@ -414,7 +425,24 @@ impl Subgroup {
             end: End::Open,
             sources: Vec::new(),
             breaks: Vec::new(),
+            framed: None,
         }
+    }
+
+    /// Writes the newest object for the streams of many subscribers.
+    fn frame_newest(&mut self) {
+        let previous = self.objects.iter().rev().nth(1).map(|object| object.object);
+        let index = self.objects.len().saturating_sub(1);
+        if let Some(newest) = self.objects.last_mut() {
+            let framed = Framed::new(newest, previous, self.info.has_properties);
+            self.framed = Some((index, framed));
+        }
+    }
+
+    /// An object as it was written for many streams, by its index.
+    pub(super) fn framed(&self, index: usize) -> Option<&Framed> {
+        let (of, framed) = self.framed.as_ref()?;
+        (*of == index).then_some(framed)
     }
 
     fn position(&self, object: u64) -> Result<usize, usize> {

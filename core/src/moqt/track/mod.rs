@@ -66,6 +66,11 @@ pub struct Limits {
     pub burst_groups_max: usize,
     /// Bytes handed to a stream in one go.
     pub burst_bytes: usize,
+    /// Subscribers from which on an object is written once for all of them: a copy of its payload, and
+    /// less to do for each stream.
+    pub framed_from: usize,
+    /// Payload bytes up to which it is.
+    pub framed_bytes_max: usize,
     /// How long the last streams of an ended track may take.
     pub end_timeout: Duration,
     /// Ranges in the range filters of one subscription.
@@ -85,6 +90,8 @@ impl Default for Limits {
             late_after: Duration::from_secs(1),
             burst_groups_max: 7,
             burst_bytes: 64 << 10,
+            framed_from: 8,
+            framed_bytes_max: 1 << 20,
             end_timeout: Duration::from_secs(5),
             filter_ranges_max: 64,
             fetches_max: 64,
@@ -413,9 +420,12 @@ impl Track {
         let Some(subgroup) = object.subgroup else {
             return Inserted::Stale;
         };
-        let group = object.group;
+        let (group, size) = (object.group, object.payload.len());
         let inserted = self.cache.insert(began, info, object, source);
         if inserted == Inserted::New {
+            if self.forwarding >= self.limits.framed_from && size <= self.limits.framed_bytes_max {
+                self.cache.frame_newest(group, subgroup);
+            }
             self.serve_all(now, sessions, group, subgroup);
             while (self.cache.is_over_limit() || self.is_oldest_stale(now))
                 && self.evict_oldest(sessions).is_some()

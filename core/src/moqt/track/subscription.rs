@@ -19,10 +19,10 @@ use crate::moqt::error::{PublishDoneCode, StreamCode};
 use crate::moqt::filter::sets::ObjectFilter;
 use crate::moqt::filter::{GroupOrder, LocationRange, RangeFilter};
 use crate::moqt::name::{Location, RequestId, TrackAlias};
-use crate::moqt::object::{SubgroupHeader, SubgroupId};
+use crate::moqt::object::{Framed, Object, SubgroupHeader, SubgroupId};
 use crate::moqt::parameter::Parameters;
 use crate::moqt::property::Properties;
-use crate::moqt::session::{Session, Sessions};
+use crate::moqt::session::{CommandError, Session, Sessions};
 use crate::time::Instant;
 use crate::transport::StreamId;
 use std::collections::{BTreeMap, VecDeque};
@@ -254,7 +254,8 @@ impl Subscription {
     ) -> Sent {
         let mut sent = Sent::default();
         let (place, cached) = (served.place, served.cached);
-        if !self.forward || (!self.cursors.contains_key(&place) && self.is_outside(place.0)) {
+        let is_outside = self.is_outside(place.0);
+        if !self.forward || (is_outside && !self.cursors.contains_key(&place)) {
             return sent;
         }
         let range = self.range;
@@ -304,7 +305,8 @@ impl Subscription {
             let is_end = cached.end == End::Finished && !cursor.follows_hole;
             let fin = is_last && is_end && !canary::is_on(Canary::FinLost);
             let notify = is_last || budget == 0 || cached.is_break(cursor.next + 1);
-            if session.send_object(stream, object, fin, notify).is_err() {
+            let framed = cached.framed(cursor.next);
+            if send(session, stream, object, framed, (fin, notify)).is_err() {
                 cursor.stream = None;
                 cursor.is_over = true;
                 return sent;
@@ -357,6 +359,7 @@ impl Subscription {
         let (place, cursor) = self
             .cursors
             .iter_mut()
+            .rev()
             .find(|(_, cursor)| cursor.stream == Some(stream))?;
         cursor.waiting = false;
         self.progressed = now;
@@ -375,6 +378,7 @@ impl Subscription {
         if let Some(cursor) = self
             .cursors
             .values_mut()
+            .rev()
             .find(|cursor| cursor.stream == Some(stream))
         {
             *cursor = Cursor {
@@ -395,12 +399,11 @@ impl Subscription {
         group: u64,
         limits: &Limits,
     ) -> u64 {
-        let is_known = self
-            .cursors
-            .range((group, 0)..=(group, u64::MAX))
-            .next()
-            .is_some();
-        if is_known {
+        // Nearly always the newest.
+        let newest = self.cursors.last_key_value();
+        let is_newest = newest.is_some_and(|((of, _), _)| *of == group);
+        let of_group = (group, 0)..=(group, u64::MAX);
+        if is_newest || self.cursors.range(of_group).next().is_some() {
             return 0;
         }
         self.rank(sessions, key, group);
@@ -459,6 +462,19 @@ impl Subscription {
 
     fn is_outside(&self, group: u64) -> bool {
         group < self.range.start.group || self.range.end.is_some_and(|end| group > end.group)
+    }
+}
+
+fn send(
+    session: &mut Session,
+    stream: StreamId,
+    object: &Object,
+    framed: Option<&Framed>,
+    (fin, notify): (bool, bool),
+) -> Result<(), CommandError> {
+    match framed {
+        Some(framed) => session.send_framed(stream, object, framed, fin, notify),
+        None => session.send_object(stream, object, fin, notify),
     }
 }
 
