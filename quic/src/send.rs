@@ -11,8 +11,10 @@ use mainstem_core::payload::Payload;
 use quinn_proto::{SendStream, WriteError};
 use std::collections::VecDeque;
 
-/// Pieces handed to quinn in one call.
+/// Pieces handed to quinn in one call, where there are more than [`FEW`].
 const BATCH: usize = 16;
+/// Pieces of most writes: some framing and a payload.
+const FEW: usize = 2;
 /// What an item costs beside its bytes, for the account of unsent bytes.
 const ITEM_COST: usize = 128;
 
@@ -101,22 +103,17 @@ impl SendQueue {
     }
 
     fn flush_items(&mut self, stream: &mut SendStream<'_>) -> Flushed {
-        loop {
-            let mut batch: [Bytes; BATCH] = Default::default();
-            let filled = self.gather(&mut batch);
-            let taken = match batch.get_mut(..filled) {
-                Some([]) | None => 0,
-                Some(pieces) => match stream.write_chunks(pieces) {
-                    Ok(written) => written.bytes,
-                    Err(WriteError::Blocked) => return Flushed::Blocked,
-                    Err(WriteError::Stopped(_) | WriteError::ClosedStream) => {
-                        return Flushed::Dead;
-                    }
-                },
+        while !self.items.is_empty() {
+            let front = self.items.front().map_or(0, Item::pieces_len);
+            let taken = if self.items.len() > 1 || front > FEW {
+                self.hand_over::<BATCH>(stream)
+            } else {
+                self.hand_over::<FEW>(stream)
             };
-            self.advance(taken);
-            if self.items.is_empty() {
-                break;
+            match taken {
+                Ok(taken) => self.advance(taken),
+                Err(WriteError::Blocked) => return Flushed::Blocked,
+                Err(WriteError::Stopped(_) | WriteError::ClosedStream) => return Flushed::Dead,
             }
         }
         if self.fin && !self.finished {
@@ -128,7 +125,17 @@ impl SendQueue {
         Flushed::Empty
     }
 
-    fn gather(&self, batch: &mut [Bytes; BATCH]) -> usize {
+    /// Offers the first pieces; how many bytes of them were taken.
+    fn hand_over<const N: usize>(&self, stream: &mut SendStream<'_>) -> Result<usize, WriteError> {
+        let mut batch: [Bytes; N] = std::array::from_fn(|_| Bytes::new());
+        let filled = self.gather(&mut batch);
+        match batch.get_mut(..filled) {
+            Some([]) | None => Ok(0),
+            Some(pieces) => stream.write_chunks(pieces).map(|written| written.bytes),
+        }
+    }
+
+    fn gather(&self, batch: &mut [Bytes]) -> usize {
         let pieces = self.items.iter().flat_map(Item::pieces);
         let mut filled = 0;
         for (slot, piece) in batch.iter_mut().zip(pieces) {
@@ -156,6 +163,12 @@ impl Item {
         ITEM_COST
             .saturating_add(self.head.len())
             .saturating_add(self.body.len())
+    }
+
+    /// How many pieces are left.
+    fn pieces_len(&self) -> usize {
+        let of_body = self.body.pieces().len().saturating_sub(self.piece);
+        of_body.saturating_add(usize::from(!self.head.is_empty()))
     }
 
     /// What is left, as pieces.
