@@ -38,6 +38,11 @@ mod watch;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+/// Connections make and drop many small things for each object; the system's allocator takes longer over
+/// them than over anything else that is ours.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Live streaming: push once, watch everywhere, under a second.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
