@@ -245,7 +245,7 @@ impl Relay {
 
     /// Keeps all retained groups together within the budget: the oldest go first, the newest group
     /// of a track stays.
-    fn evict(&mut self) {
+    pub(super) fn evict(&mut self) {
         while self.cache_bytes > self.config.cache_bytes_max
             && !canary::is_on(Canary::CacheBoundPassed)
         {

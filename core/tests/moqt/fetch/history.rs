@@ -229,3 +229,26 @@ fn retained_history_stays_within_the_budget_of_the_relay() {
         assert_eq!((metrics.cache_bytes, metrics.tracks), (0, 0), "{draft}");
     }
 }
+
+#[test]
+fn history_of_a_track_whose_publisher_left_stays_within_the_budget() {
+    for draft in DRAFTS {
+        let config = Config {
+            cache_bytes_max: 20_000,
+            ..Config::default()
+        };
+        let mut world = World::with(draft, config, Properties::default());
+        let viewer = world.watch();
+        world.publish_groups(0..3, 20);
+        let key = world.fetch(&viewer, everything());
+        assert!(!viewer.fetched(key).items.is_empty(), "{draft}");
+        let live = world.metrics().cache_bytes;
+        assert!(live > 20_000, "{draft}: the newest group stays: {live}");
+        // From now on every group is history, and none of them the newest.
+        world.net.cut(world.publisher.0, world.uplink);
+        world.net.cut(viewer.id, viewer.session);
+        world.net.advance(Duration::from_secs(12));
+        let kept = world.metrics().cache_bytes;
+        assert!(kept <= 20_000, "{draft}: {kept}");
+    }
+}

@@ -251,6 +251,8 @@ impl Relay {
                 for (received, group) in retired {
                     self.fetches.ages.insert((received, id, group));
                 }
+                // Kept for fetches it counts for more, and all of it may go now.
+                self.evict();
             }
             return;
         }
