@@ -30,7 +30,12 @@ pub fn run(data: &[u8]) {
     let seed = input.short();
     let whole = play(is_client, None, &mut input.clone());
     let parts = play(is_client, Some(seed), &mut input);
-    assert_eq!(whole, parts, "when bytes are cut");
+    if let Some(close @ Effect::Close { .. }) = whole.last() {
+        // What came before the fault may have been answered by then.
+        assert_eq!(parts.last(), Some(close), "when bytes are cut");
+    } else {
+        assert_eq!(whole, parts, "when bytes are cut");
+    }
 }
 
 fn machine(is_client: bool) -> Http3 {

@@ -91,21 +91,21 @@ pub struct Stage<A> {
 pub struct Outcome {
     /// What was said, by step.
     said: Vec<Transcript>,
-    /// The first step in which the machine closed a session.
-    closed: Option<usize>,
+    /// The first step in which the machine closed a session or gave a stream up.
+    broken: Option<usize>,
 }
 
 /// Plays a script twice, its bytes as they stand and cut elsewhere, and compares what was said in each
-/// step, until a session is closed.
+/// step, until the machine ends something for a fault.
 ///
 /// What comes after a fault is no longer the same: a request may have been answered, and its stream be
-/// over, before the bytes that would have been the fault.
+/// over, before the bytes that would have been the fault; objects may have been forwarded before it.
 pub fn compare<A: Subject>(input: &Cursor<'_>, cuts: u16, machine: impl Fn() -> A) {
     let whole = Stage::new(machine(), None).play(&mut input.clone());
     let parts = Stage::new(machine(), Some(cuts)).play(&mut input.clone());
-    let closed = [whole.closed, parts.closed].into_iter().flatten().min();
+    let broken = [whole.broken, parts.broken].into_iter().flatten().min();
     let steps = whole.said.iter().zip(&parts.said).enumerate();
-    for (step, (whole, parts)) in steps.take(closed.unwrap_or(usize::MAX)) {
+    for (step, (whole, parts)) in steps.take(broken.unwrap_or(usize::MAX)) {
         for (key, said) in whole {
             let other = parts.get(key).map(|said| String::from_utf8_lossy(said));
             let said = String::from_utf8_lossy(said);
@@ -400,8 +400,9 @@ impl<A: Subject> Stage<A> {
         };
         assert!(state.closing.is_none(), "after its close: {output:?}");
         let stream = state.take(&output);
-        if state.closing.is_some() {
-            self.outcome.closed.get_or_insert(self.steps);
+        let gives_up = matches!(output, Output::Reset { .. } | Output::Stop { .. });
+        if gives_up || state.closing.is_some() {
+            self.outcome.broken.get_or_insert(self.steps);
         }
         if let Some(said) = self.outcome.said.last_mut() {
             write_down(&output, said.entry((session, stream)).or_default());
