@@ -7,6 +7,7 @@
 //! | `test` | everything that has to be green, with a summary at the end |
 //! | `bench` | measures the fan-out, beside other relays that are installed |
 //! | `experiments` | measures viewers in simulated worlds, and draws what came of it |
+//! | `fuzz` | runs the fuzz targets in turn, with coverage |
 //! | `interop` | runs relays and clients of others and ours against each other |
 //! | `setup` | installs what `test` needs and the toolchain does not bring |
 //!
@@ -22,6 +23,7 @@ mod bench;
 mod coverage;
 mod demo;
 mod experiments;
+mod fuzz;
 mod house;
 mod interop;
 mod run;
@@ -52,6 +54,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Measure viewers in simulated worlds, and write the tables and pictures of `docs/SIMULATION.md`.
     Experiments(experiments::Arguments),
+    /// Run the fuzz targets in turn, and say what each has covered.
+    Fuzz(fuzz::Arguments),
     /// Run every relay at hand against every client at hand, and write `docs/INTEROP.md`.
     Interop(interop::Arguments),
     /// Install what `test` needs: ffmpeg, a Python environment with MoQT peers, a test clip.
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Experiments(arguments) => experiments::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Interop(arguments) => interop::run(&arguments),
         Command::Setup(arguments) => setup::run(&arguments),
     };

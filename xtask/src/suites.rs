@@ -78,6 +78,15 @@ const FOREIGN_CODECS: &[&str] = &[
     "--test=moq_transport",
 ];
 
+/// Its own workspace: no command of this one reaches it.
+const FUZZ_REPLAY: &[&str] = &[
+    "--manifest-path=fuzz/Cargo.toml",
+    "--no-default-features",
+    "--locked",
+];
+
+const FUZZ_FMT: &[&str] = &["fmt", "--manifest-path=fuzz/Cargo.toml", "--check"];
+
 const ALL_TARGETS: &[&str] = &[
     "clippy",
     "--workspace",
@@ -94,6 +103,12 @@ pub(crate) const SUITES: &[Suite] = &[
         "the formatting is rustfmt's",
         &[],
         Work::Cargo(&["fmt", "--all", "--check"]),
+    ),
+    Suite::new(
+        "fuzz-fmt",
+        "the same for the fuzz targets",
+        &[],
+        Work::Cargo(FUZZ_FMT),
     ),
     Suite::new("clippy", "no lint complains", &[], Work::Cargo(ALL_TARGETS)),
     Suite::new(
@@ -113,6 +128,12 @@ pub(crate) const SUITES: &[Suite] = &[
         "300 worlds and every kept plan, alike in two processes, without a finding",
         &[],
         Work::Tests(SIMULATION, SIMULATION_SEEDS),
+    ),
+    Suite::new(
+        "fuzz-replay",
+        "every fuzz target over its seeds, corpus and past crashes",
+        &[],
+        Work::Tests(FUZZ_REPLAY, &[]),
     ),
     Suite::new(
         "codecs",
