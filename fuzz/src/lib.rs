@@ -42,6 +42,7 @@ pub mod moqt;
 )]
 #[path = "../../core/tests/moqt/net.rs"]
 mod net;
+pub mod plan;
 pub mod scene;
 pub mod seeds;
 pub mod targets;

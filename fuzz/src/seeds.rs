@@ -6,6 +6,7 @@ use crate::captures::{Capture, Target as Machine};
 use crate::scene;
 use mainstem_core::jwt::{Claims, mint};
 use mainstem_core::resolve::{KeyStatus, RelayState};
+use mainstem_sim::plan::{Plan, Profile};
 use std::time::Duration;
 
 /// The seeds of a target; none for one that needs none.
@@ -24,10 +25,23 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "packager" => vec![vec![
             0, 3, 0, 1, 0x13, 3, 1, 4, 0, 0, 5, 0, 0, 0, 0, 3, 0x65, 0x88,
         ]],
+        "plan" => plan(),
         "token" => token(),
         "moqt_values" => values(),
         _ => Vec::new(),
     }
+}
+
+/// A plan of each profile, drawn and written, where it is small.
+fn plan() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (index, profile) in Profile::ALL.into_iter().enumerate() {
+        let drawn = [&[0, index as u8][..], &7_u64.to_be_bytes()].concat();
+        seeds.push(drawn);
+        let text = Plan::generate(7, profile).to_json();
+        seeds.extend((text.len() < 6000).then(|| text.into_bytes()));
+    }
+    seeds
 }
 
 /// A token that verifies, its claims, its key.

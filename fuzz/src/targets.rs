@@ -1,7 +1,7 @@
 //! The table of targets. A new target is a line here, a bin in Cargo.toml and three lines in
 //! `fuzz_targets/`; a test holds the three together.
 
-use crate::{catalog, laws, media, moqt, scene, token, web};
+use crate::{catalog, laws, media, moqt, plan, scene, token, web};
 
 /// One target.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("publisher", scene::clients::run_publisher, 8192),
     Target::new("subscriber", scene::clients::run_subscriber, 8192),
     Target::new("viewer", scene::clients::run_viewer, 8192),
+    Target::new("plan", plan::run, 8192).memory(256 << 20),
     Target::new("moqt_messages", moqt::messages::run, 2048),
 ];
 
