@@ -9,6 +9,7 @@
 //! | `experiments` | measures viewers in simulated worlds, and draws what came of it |
 //! | `fuzz` | runs the fuzz targets in turn, with coverage |
 //! | `interop` | runs relays and clients of others and ours against each other |
+//! | `miri` | runs core's tests under Miri, as far as it can |
 //! | `setup` | installs what `test` needs and the toolchain does not bring |
 //!
 //! Each is safe to repeat. Errors say which command failed and what to do; the exit code is 1.
@@ -26,6 +27,7 @@ mod experiments;
 mod fuzz;
 mod house;
 mod interop;
+mod miri;
 mod run;
 mod setup;
 mod suites;
@@ -58,6 +60,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Run every relay at hand against every client at hand, and write `docs/INTEROP.md`.
     Interop(interop::Arguments),
+    /// Run core's tests under Miri, as far as it can.
+    Miri(miri::Arguments),
     /// Install what `test` needs: ffmpeg, a Python environment with MoQT peers, a test clip.
     Setup(setup::Arguments),
 }
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
         Command::Experiments(arguments) => experiments::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Interop(arguments) => interop::run(&arguments),
+        Command::Miri(arguments) => miri::run(&arguments),
         Command::Setup(arguments) => setup::run(&arguments),
     };
     match done {
