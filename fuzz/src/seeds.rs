@@ -15,7 +15,8 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "relay" => relay(),
         "session" => session(),
         "publisher" => scene::seeds::of(Machine::Publisher, &[0, 0, 1]),
-        "subscriber" | "viewer" => scene::seeds::of(Machine::Subscriber, &[0, 0, 1]),
+        "subscriber" => scene::seeds::of(Machine::Subscriber, &[0, 0, 1]),
+        "viewer" => scene::seeds::watched(),
         "http3" => crate::web::seeds(),
         "rtmp_server" => media::rtmp_server(),
         "rtmp_values" => media::rtmp_values(),
@@ -87,6 +88,7 @@ fn values() -> Vec<Vec<u8>> {
 fn relay() -> Vec<Vec<u8>> {
     let mut seeds = scene::seeds::of(Machine::Relay, &[0, 0, 1]);
     seeds.extend(scene::seeds::of(Machine::Relay, &[2, 0, 2]));
+    seeds.extend(scene::seeds::with_tokens());
     let captures = Capture::all();
     let of = |what: &str| {
         let named = captures
