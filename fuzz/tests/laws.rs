@@ -129,10 +129,9 @@ impl App for Machine {
     fn handle_timeout(&mut self, now: Instant) {
         if self.fault == Fault::TimesOutEarly && self.opened {
             self.deadline = Some(now + Duration::from_secs(9));
-        } else if self.fault == Fault::KeepsADeadline {
-            self.deadline = self.deadline.map(|at| at.max(now + Duration::from_secs(9)));
         } else if self.deadline.is_some_and(|at| at <= now) {
-            self.deadline = None;
+            let again = now + Duration::from_secs(9);
+            self.deadline = Some(again).filter(|_| self.fault == Fault::KeepsADeadline);
         }
     }
 
