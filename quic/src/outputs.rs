@@ -10,7 +10,7 @@ use crate::wire_id::dir;
 use bytes::Bytes;
 use mainstem_core::payload::Payload;
 use mainstem_core::time::Instant;
-use mainstem_core::transport::{Closed, Direction, Origin, Output, StreamId};
+use mainstem_core::transport::{Closed, Direction, Input, Origin, Output, StreamEvent, StreamId};
 use quinn_proto::VarInt;
 
 /// Bytes of a close reason on raw QUIC; quinn cuts further to what a packet holds.
@@ -35,7 +35,7 @@ impl Connection {
                 stream, priority, ..
             } => self.streams.set_priority(stream, priority, &mut self.quic),
             Output::Reset { stream, code, .. } => self.reset(stream, code),
-            Output::Stop { stream, code, .. } => self.stop(stream, code),
+            Output::Stop { stream, code, .. } => self.stop(stream, code, cx),
             Output::Datagram { data, until, .. } => self.datagram(data, until, cx),
             Output::Allow {
                 direction, streams, ..
@@ -98,7 +98,17 @@ impl Connection {
         self.streams.end_send(id);
     }
 
-    fn stop(&mut self, id: StreamId, code: u64) {
+    fn stop(&mut self, id: StreamId, code: u64, cx: &mut Context<'_>) {
+        // Reading may have brought several pieces at once, and the first made the application stop.
+        let of_session = self.session;
+        cx.inputs.retain(|input| match input {
+            Input::Stream {
+                session,
+                stream,
+                event: StreamEvent::Data(_) | StreamEvent::Finished | StreamEvent::Reset(_),
+            } => (Some(*session), *stream) != (of_session, id),
+            _ => true,
+        });
         let code = self.wire_code(code);
         let Some(stream) = self.streams.stream(id) else {
             return;

@@ -444,3 +444,39 @@ fn sessions_that_keep_most_are_closed_when_all_together_keep_too_much() {
         assert_eq!(world.hosts[SERVER].figures().unsent_bytes, 0);
     }
 }
+
+#[test]
+fn nothing_of_a_stopped_stream_is_delivered_though_it_came_at_once() {
+    for carrier in CARRIERS {
+        let mut server = Probe::new();
+        // The second piece is stopped: by then a link that reorders has brought several at a time.
+        let mut pieces = 0;
+        server.reaction = Some(Box::new(move |_, input, out| {
+            let Input::Stream {
+                session,
+                stream,
+                event: StreamEvent::Data(_),
+            } = input
+            else {
+                return;
+            };
+            pieces += 1;
+            if pieces == 2 {
+                out.push(Output::Stop {
+                    session: *session,
+                    stream: *stream,
+                    code: 7,
+                });
+            }
+        }));
+        let mut world = World::new(BAD, Default::default(), Probe::new(), server);
+        let (client, _) = world.open(carrier);
+        let stream = local(UNI, 0);
+        world.act(CLIENT, open(client, stream));
+        world.act(CLIENT, write(client, stream, vec![1; 60_000], true, false));
+        world.run_for(SOON);
+        let of_stream = |input: &&Input| matches!(input, Input::Stream { .. });
+        let delivered = world.log(SERVER).iter().filter(of_stream).count();
+        assert_eq!(delivered, 2, "{carrier:?}");
+    }
+}
