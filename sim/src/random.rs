@@ -42,6 +42,13 @@ pub enum Purpose {
     },
     /// What a hostile peer does.
     Hostile(u16),
+    /// Which streams of a node end in the middle, in one of its lives.
+    Meddle {
+        /// Which node.
+        node: u16,
+        /// How often it was started before.
+        life: u16,
+    },
 }
 
 impl Purpose {
@@ -56,6 +63,7 @@ impl Purpose {
             Self::Node { node, life } => (6, life, node),
             Self::Tls { node, life } => (7, life, node),
             Self::Hostile(node) => (8, 0, node),
+            Self::Meddle { node, life } => (9, life, node),
         };
         (label << 32) | (u64::from(high) << 16) | u64::from(low)
     }

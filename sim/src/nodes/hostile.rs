@@ -14,7 +14,7 @@
 use super::agenda::Agenda;
 use super::setting::{Backoff, BuildError, Context, WallClock};
 use super::transport::Transport;
-use super::{Node, content};
+use super::{Meddling, Node, content};
 use crate::check::Seen;
 use crate::packet::{Outgoing, Packet};
 use crate::plan::{Behaviour, HostilePlan};
@@ -358,6 +358,10 @@ impl Node for Hostile {
     fn set_clock(&mut self, now: Instant, clock: WallClock) {
         self.context.clock = clock;
         self.transport.adjust_wall_clock(now, clock.unix(now));
+    }
+
+    fn meddle(&mut self, meddling: Meddling) {
+        self.transport.meddle(meddling);
     }
 
     fn leave(&mut self, now: Instant) {

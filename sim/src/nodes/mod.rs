@@ -13,6 +13,7 @@
 mod agenda;
 pub mod content;
 pub mod hostile;
+mod meddle;
 pub mod origin;
 pub mod relay;
 mod setting;
@@ -20,6 +21,7 @@ mod tokens;
 pub mod transport;
 pub mod viewer;
 
+pub use meddle::Meddling;
 pub use setting::{BuildError, Setting, WallClock, addressed};
 
 use crate::check::Seen;
@@ -55,6 +57,9 @@ pub trait Node {
     fn drain(&mut self, now: Instant, to: Option<NodeId>, timeout: Duration) {
         let _ = (now, to, timeout);
     }
+
+    /// Some of the node's data streams end in the middle from now on.
+    fn meddle(&mut self, meddling: Meddling);
 
     /// Leaves: ends all sessions and begins nothing more.
     fn leave(&mut self, now: Instant);

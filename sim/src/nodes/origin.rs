@@ -7,7 +7,7 @@
 use super::agenda::Agenda;
 use super::setting::{Backoff, BuildError, Context, WallClock, node_of_host};
 use super::transport::Transport;
-use super::{Node, content};
+use super::{Meddling, Node, content};
 use crate::check::{Place, Seen};
 use crate::packet::{Outgoing, Packet};
 use crate::plan::{NodeId, OriginPlan, TrackPlan};
@@ -303,6 +303,10 @@ impl Node for Origin {
     fn set_clock(&mut self, now: Instant, clock: WallClock) {
         self.context.clock = clock;
         self.transport.adjust_wall_clock(now, clock.unix(now));
+    }
+
+    fn meddle(&mut self, meddling: Meddling) {
+        self.transport.meddle(meddling);
     }
 
     fn leave(&mut self, now: Instant) {

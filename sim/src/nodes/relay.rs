@@ -9,7 +9,7 @@
 use super::agenda::Agenda;
 use super::setting::{BuildError, Context, WallClock, host_name, node_of_host};
 use super::transport::Transport;
-use super::{Node, content};
+use super::{Meddling, Node, content};
 use crate::check::Seen;
 use crate::packet::{Outgoing, Packet};
 use crate::plan::{Access, CarrierPlan, NodeId, RelayPlan, Role};
@@ -265,6 +265,10 @@ impl Node for RelayNode {
         self.transport.stop_accepting();
         self.transport.app_mut().drain(now, &uri, timeout);
         self.settle(now);
+    }
+
+    fn meddle(&mut self, meddling: Meddling) {
+        self.transport.meddle(meddling);
     }
 
     fn leave(&mut self, now: Instant) {

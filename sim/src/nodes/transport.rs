@@ -1,5 +1,6 @@
 //! [`Transport`]: what carries a node's machine. One face, whatever is below.
 
+use super::meddle::{Meddled, Meddling};
 use super::setting::{BuildError, Context};
 use crate::model::{ModelConfig, ModelHost, ModelServer};
 use crate::packet::{Outgoing, Packet};
@@ -35,12 +36,12 @@ pub(crate) enum Transport<A: App> {
     /// Real QUIC.
     Quic(Box<Quic<A>>),
     /// Streams and datagrams without QUIC.
-    Model(Box<ModelHost<A>>),
+    Model(Box<ModelHost<Meddled<A>>>),
 }
 
 /// Real QUIC, seeded.
 pub(crate) struct Quic<A: App> {
-    host: Host<A>,
+    host: Host<Meddled<A>>,
     /// Segments of the last transmit that were not handed on yet.
     segments: VecDeque<Outgoing>,
     buffer: Vec<u8>,
@@ -73,7 +74,7 @@ impl<A: App> Transport<A> {
             web_transport,
             certificates: context.setting.identity.certificates.clone(),
         });
-        Self::quic(config, app, lease)
+        Self::quic(config, meddled(context, app), lease)
     }
 
     /// For a node that only dials.
@@ -89,7 +90,7 @@ impl<A: App> Transport<A> {
         }
         let (mut config, lease) = config(context, unix);
         config.limits = limits;
-        Self::quic(config, app, lease)
+        Self::quic(config, meddled(context, app), lease)
     }
 
     fn model(context: &Context, app: A, limits: Limits, server: Option<ModelServer>) -> Self {
@@ -98,10 +99,15 @@ impl<A: App> Transport<A> {
         let mut config = ModelConfig::new(identity);
         config.limits = limits;
         config.server = server;
+        let app = meddled(context, app);
         Self::Model(Box::new(ModelHost::new(config, app)))
     }
 
-    fn quic(config: mainstem_quic::Config, app: A, lease: Lease) -> Result<Self, BuildError> {
+    fn quic(
+        config: mainstem_quic::Config,
+        app: Meddled<A>,
+        lease: Lease,
+    ) -> Result<Self, BuildError> {
         Ok(Self::Quic(Box::new(Quic {
             host: Host::new(config, app)?,
             segments: VecDeque::new(),
@@ -111,6 +117,7 @@ impl<A: App> Transport<A> {
     }
 
     pub(crate) fn handle_packet(&mut self, now: Instant, from: SocketAddr, packet: Packet) {
+        self.meddled().now = now;
         match (self, packet) {
             (Self::Quic(quic), Packet::Datagram(bytes)) => {
                 let datagram = Datagram {
@@ -128,6 +135,7 @@ impl<A: App> Transport<A> {
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.meddled().now = now;
         match self {
             Self::Quic(quic) => quic.host.handle_timeout(now),
             Self::Model(host) => host.handle_timeout(now),
@@ -156,6 +164,7 @@ impl<A: App> Transport<A> {
         now: Instant,
         request: ConnectRequest,
     ) -> Result<SessionId, ConnectError> {
+        self.meddled().now = now;
         match self {
             Self::Quic(quic) => quic.host.connect(now, request),
             Self::Model(host) => host.connect(now, request),
@@ -164,13 +173,22 @@ impl<A: App> Transport<A> {
 
     pub(crate) fn app(&self) -> &A {
         match self {
-            Self::Quic(quic) => quic.host.app(),
-            Self::Model(host) => host.app(),
+            Self::Quic(quic) => &quic.host.app().app,
+            Self::Model(host) => &host.app().app,
         }
     }
 
     /// The machine, for commands; [`Transport::drive`] comes after them.
     pub(crate) fn app_mut(&mut self) -> &mut A {
+        &mut self.meddled().app
+    }
+
+    /// How often streams end in the middle from now on.
+    pub(crate) fn meddle(&mut self, meddling: Meddling) {
+        self.meddled().meddling = meddling;
+    }
+
+    fn meddled(&mut self) -> &mut Meddled<A> {
         match self {
             Self::Quic(quic) => quic.host.app_mut(),
             Self::Model(host) => host.app_mut(),
@@ -178,6 +196,7 @@ impl<A: App> Transport<A> {
     }
 
     pub(crate) fn drive(&mut self, now: Instant) {
+        self.meddled().now = now;
         match self {
             Self::Quic(quic) => quic.host.drive(now),
             Self::Model(host) => host.drive(now),
@@ -192,6 +211,7 @@ impl<A: App> Transport<A> {
     }
 
     pub(crate) fn close_all(&mut self, now: Instant, code: u64, reason: &str) {
+        self.meddled().now = now;
         match self {
             Self::Quic(quic) => quic.host.close_all(now, code, reason),
             Self::Model(host) => host.close_all(now, code, reason),
@@ -253,6 +273,12 @@ impl<A: App> Quic<A> {
             }));
         self.segments.pop_front()
     }
+}
+
+fn meddled<A: App>(context: &Context, app: A) -> Meddled<A> {
+    let (node, life) = (context.id.0, context.life);
+    let purpose = Purpose::Meddle { node, life };
+    Meddled::new(app, context.setting.streams.stream(purpose))
 }
 
 fn config(context: &Context, unix: UnixTime) -> (mainstem_quic::Config, Lease) {

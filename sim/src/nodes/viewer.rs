@@ -10,7 +10,7 @@
 use super::agenda::Agenda;
 use super::setting::{Backoff, BuildError, Context, WallClock, node_of_host};
 use super::transport::Transport;
-use super::{Node, content};
+use super::{Meddling, Node, content};
 use crate::check::{Expectation, Place, Seen};
 use crate::packet::{Outgoing, Packet};
 use crate::plan::{Access, NodeId, Role, TokenPlan, ViewerPlan};
@@ -426,6 +426,10 @@ impl Node for Viewer {
     fn set_clock(&mut self, now: Instant, clock: WallClock) {
         self.context.clock = clock;
         self.transport.adjust_wall_clock(now, clock.unix(now));
+    }
+
+    fn meddle(&mut self, meddling: Meddling) {
+        self.transport.meddle(meddling);
     }
 
     fn leave(&mut self, now: Instant) {

@@ -150,6 +150,16 @@ pub enum FaultKind {
     },
     /// A node's process dies at the start without a word, and is there again from the stop on.
     Crash,
+    /// A node abandons data streams, in place of a write on them.
+    ResetStreams {
+        /// How many writes of a million.
+        ppm: u32,
+    },
+    /// A node wants no more of data streams, in place of what arrived on them.
+    StopStreams {
+        /// How many pieces of a million.
+        ppm: u32,
+    },
     /// A node does nothing; its packets wait as far as a socket's buffer goes.
     Pause,
     /// A relay goes away in order at the start, and is there again from the stop on.
@@ -179,6 +189,8 @@ impl FaultKind {
             Self::ClockStep { .. } => "clock_step",
             Self::ClockDrift { .. } => "clock_drift",
             Self::Crash => "crash",
+            Self::ResetStreams { .. } => "reset_streams",
+            Self::StopStreams { .. } => "stop_streams",
             Self::Pause => "pause",
             Self::Drain { .. } => "drain",
         }
@@ -192,6 +204,8 @@ impl FaultKind {
                 | Self::ClockStep { .. }
                 | Self::ClockDrift { .. }
                 | Self::Crash
+                | Self::ResetStreams { .. }
+                | Self::StopStreams { .. }
                 | Self::Pause
                 | Self::Drain { .. }
         )

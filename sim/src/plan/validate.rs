@@ -336,7 +336,9 @@ fn check_values(field: &str, kind: FaultKind) -> Result<(), PlanError> {
         FaultKind::Loss { ppm }
         | FaultKind::Duplicate { ppm }
         | FaultKind::Corrupt { ppm }
-        | FaultKind::Truncate { ppm } => of_million(&[ppm]),
+        | FaultKind::Truncate { ppm }
+        | FaultKind::ResetStreams { ppm }
+        | FaultKind::StopStreams { ppm } => of_million(&[ppm]),
         FaultKind::BurstLoss {
             enter_ppm,
             leave_ppm,

@@ -156,6 +156,8 @@ fn halve_rate(kind: &mut FaultKind) {
         | FaultKind::Duplicate { ppm }
         | FaultKind::Corrupt { ppm }
         | FaultKind::Truncate { ppm }
+        | FaultKind::ResetStreams { ppm }
+        | FaultKind::StopStreams { ppm }
         | FaultKind::Reorder { ppm, .. }
             if *ppm > PPM_MIN =>
         {

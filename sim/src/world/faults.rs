@@ -5,6 +5,7 @@
 
 use super::queue::Event;
 use super::{Seen, World};
+use crate::nodes::Meddling;
 use crate::plan::{Fault, FaultKind, NodeId, Role};
 use mainstem_core::time::Instant;
 use std::time::Duration;
@@ -78,6 +79,8 @@ impl World {
             FaultKind::ClockDrift { ppm } => self.change_clock(node, 0, ppm),
             FaultKind::Crash => self.crash(node),
             FaultKind::Pause => self.pause(node, true),
+            FaultKind::ResetStreams { ppm } => self.meddle(node, |each| each.resets_ppm = ppm),
+            FaultKind::StopStreams { ppm } => self.meddle(node, |each| each.stops_ppm = ppm),
             FaultKind::Drain { to } => {
                 let timeout = fault.stop_ms.saturating_sub(fault.start_ms);
                 if let Some(slot) = self.slots.get_mut(node.index()) {
@@ -95,6 +98,8 @@ impl World {
             FaultKind::ClockDrift { ppm } => self.change_clock(node, 0, ppm.saturating_neg()),
             FaultKind::Crash => self.restart(node),
             FaultKind::Pause => self.pause(node, false),
+            FaultKind::ResetStreams { .. } => self.meddle(node, |each| each.resets_ppm = 0),
+            FaultKind::StopStreams { .. } => self.meddle(node, |each| each.stops_ppm = 0),
             FaultKind::Drain { .. } => {
                 self.crash(node);
                 self.restart(node);
@@ -102,6 +107,13 @@ impl World {
             _ => {}
         }
         self.settle(node);
+    }
+
+    fn meddle(&mut self, node: NodeId, change: impl FnOnce(&mut Meddling)) {
+        if let Some(slot) = self.slots.get_mut(node.index()) {
+            change(&mut slot.meddling);
+            slot.meddle();
+        }
     }
 
     fn change_clock(&mut self, node: NodeId, step_ms: i64, drift_ppm: i64) {

@@ -9,7 +9,7 @@
 use super::SOCKET_BYTES_MAX;
 use crate::check::Seen;
 use crate::links::Counters;
-use crate::nodes::{self, BuildError, Node, Setting, WallClock, addressed};
+use crate::nodes::{self, BuildError, Meddling, Node, Setting, WallClock, addressed};
 use crate::packet::{Outgoing, Packet};
 use crate::plan::{NodeId, NodePlan, Role};
 use mainstem_core::time::Instant;
@@ -35,6 +35,7 @@ pub(super) struct Slot {
     waiting: VecDeque<(SocketAddr, Packet)>,
     waiting_bytes: usize,
     metrics_at: Instant,
+    pub(super) meddling: Meddling,
     has_left: bool,
 }
 
@@ -52,6 +53,7 @@ impl Slot {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             metrics_at: Instant::ZERO,
+            meddling: Meddling::default(),
             has_left: false,
         }
     }
@@ -65,6 +67,7 @@ impl Slot {
         let node = nodes::build(setting, self.id, self.life, now, self.clock)?;
         self.node = Some(node);
         self.armed = None;
+        self.meddle();
         if self.has_left {
             self.leave(now);
         }
@@ -184,6 +187,13 @@ impl Slot {
         }
         self.metrics_at = now + every;
         self.node.as_ref()?.metrics()
+    }
+
+    /// Its streams end in the middle as often as they are to.
+    pub(super) fn meddle(&mut self) {
+        if let Some(node) = &mut self.node {
+            node.meddle(self.meddling);
+        }
     }
 
     pub(super) fn set_clock(&mut self, now: Instant) {

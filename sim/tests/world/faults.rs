@@ -155,3 +155,19 @@ fn a_relay_whose_clock_is_wrong_ends_tokens_at_another_time() {
     let drifting = run(&with(short_token(), Target::Node(RELAY), drift));
     assert!(drifting.tally.delivered > right);
 }
+
+#[test]
+fn streams_that_end_in_the_middle_bite() {
+    for node in [ORIGIN, RELAY] {
+        let kind = FaultKind::ResetStreams { ppm: 200_000 };
+        let quiet = run(&star(2)).tally.delivered;
+        let report = run(&with(star(2), Target::Node(node), kind));
+        assert!(report.tally.delivered < quiet, "{node}");
+    }
+    for node in [RELAY, VIEWER] {
+        let kind = FaultKind::StopStreams { ppm: 200_000 };
+        let quiet = run(&star(2)).tally.delivered;
+        let report = run(&with(star(2), Target::Node(node), kind));
+        assert!(report.tally.delivered < quiet, "{node}");
+    }
+}

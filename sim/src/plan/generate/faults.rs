@@ -26,9 +26,11 @@ enum Sort {
     Crash,
     Pause,
     Drain,
+    ResetStreams,
+    StopStreams,
 }
 
-const SORTS: [Sort; 17] = [
+const SORTS: [Sort; 19] = [
     Sort::Loss,
     Sort::BurstLoss,
     Sort::Delay,
@@ -46,6 +48,8 @@ const SORTS: [Sort; 17] = [
     Sort::Crash,
     Sort::Pause,
     Sort::Drain,
+    Sort::ResetStreams,
+    Sort::StopStreams,
 ];
 
 impl Draw {
@@ -180,6 +184,12 @@ impl Draw {
             },
             Sort::Crash => FaultKind::Crash,
             Sort::Pause => FaultKind::Pause,
+            Sort::ResetStreams => FaultKind::ResetStreams {
+                ppm: self.ppm(5_000, 6),
+            },
+            Sort::StopStreams => FaultKind::StopStreams {
+                ppm: self.ppm(5_000, 6),
+            },
             Sort::Drain => {
                 let relays = self.relay_ids();
                 let is_sent_on = self.percent(70);

@@ -303,7 +303,7 @@ mod tests {
             count += plan.faults.len();
             kinds.extend(plan.faults.iter().map(|fault| fault.kind.name()));
         }
-        assert_eq!(kinds.len(), 17, "{kinds:?}");
-        assert!((400..3_200).contains(&count), "{count}");
+        assert_eq!(kinds.len(), 19, "{kinds:?}");
+        assert!((400..3_600).contains(&count), "{count}");
     }
 }
