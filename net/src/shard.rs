@@ -16,8 +16,9 @@
 //! Limits: [`COMMANDS_MAX`] queued commands; a bounded number of sends per turn, so that receiving
 //! goes on. A transmit that the kernel has no room for is kept and tried again.
 
+use crate::alarm::Alarm;
 use crate::clock::Clock;
-use crate::io::{PacketIo, Sent, SocketOptions, Wake};
+use crate::io::{PacketIo, Sent, SocketOptions};
 use crate::portable::Portable;
 use mainstem_core::time::Instant;
 use mainstem_core::transport::App;
@@ -25,7 +26,6 @@ use mainstem_quic::{Config, Counters, Host, TlsError, Transmit};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -41,6 +41,8 @@ const RECEIVE_ERRORS_MAX: u32 = 100;
 /// How long a shard that is dropped without [`Shard::stop`] says goodbye.
 const DROP_PATIENCE: Duration = Duration::from_millis(200);
 
+/// Wakes the shard's thread.
+type Rouse = Box<dyn Fn() + Send + Sync>;
 type Call<A> = Box<dyn FnOnce(&mut Host<A>, Instant) + Send>;
 
 enum Command<A: App> {
@@ -106,7 +108,7 @@ pub struct Shard<A: App> {
 /// Reaches a shard's host from other threads; cheap to clone.
 pub struct Handle<A: App> {
     commands: SyncSender<Command<A>>,
-    alarm: Arc<Alarm>,
+    alarm: Arc<Alarm<Rouse>>,
 }
 
 impl<A> Shard<A>
@@ -130,10 +132,9 @@ where
         host.may_fragment = io.may_fragment();
         let host = Host::new(host, app)?;
         let (commands, receiver) = sync_channel(COMMANDS_MAX);
-        let alarm = Arc::new(Alarm {
-            waker: io.waker(),
-            is_rung: AtomicBool::new(false),
-        });
+        let waker = io.waker();
+        let rouse: Rouse = Box::new(move || waker.wake());
+        let alarm = Arc::new(Alarm::new(rouse));
         let mut running = Running {
             io,
             host,
@@ -239,31 +240,13 @@ impl<A: App> Handle<A> {
     }
 }
 
-/// Wakes the shard once for any number of commands.
-struct Alarm {
-    waker: Arc<dyn Wake>,
-    is_rung: AtomicBool,
-}
-
-impl Alarm {
-    fn ring(&self) {
-        if !self.is_rung.swap(true, Ordering::AcqRel) {
-            self.waker.wake();
-        }
-    }
-
-    fn reset(&self) {
-        self.is_rung.store(false, Ordering::Release);
-    }
-}
-
 /// The loop's own state, on the shard's thread.
 struct Running<A: App, I, F> {
     io: I,
     host: Host<A>,
     clock: Clock,
     commands: Receiver<Command<A>>,
-    alarm: Arc<Alarm>,
+    alarm: Arc<Alarm<Rouse>>,
     on_event: F,
     /// A transmit that the kernel had no room for; its bytes are in `buffer`.
     blocked: Option<Transmit>,

@@ -62,6 +62,8 @@ const MEDIA_WITH_TOOLS: &[&str] = &[
     "--test=rtmp",
 ];
 
+const LOOM: &[&str] = &["--package=mainstem-net", "--test=loom_alarm"];
+
 const HARNESS: &[&str] = &[
     "--package=mainstem-conformance",
     "--features=external-tools",
@@ -134,6 +136,12 @@ pub(crate) const SUITES: &[Suite] = &[
         "every fuzz target over its seeds, corpus and past crashes",
         &[],
         Work::Tests(FUZZ_REPLAY, &[]),
+    ),
+    Suite::new(
+        "loom",
+        "no interleaving of threads loses a shard's wake-up",
+        &[],
+        Work::Tests(LOOM, &[]),
     ),
     Suite::new(
         "codecs",
