@@ -53,6 +53,8 @@ pub struct ClientError;
 enum Fault {
     #[error(transparent)]
     Dial(#[from] std::io::Error),
+    #[error("no connection in time")]
+    Absent,
     #[error(transparent)]
     Http(#[from] hyper::Error),
     #[error("the answer was cut off or is longer than {ANSWER_BYTES_MAX} bytes: {0}")]
@@ -135,6 +137,7 @@ impl ControlClient {
                 tracing::debug!(%fault, "the control plane cannot be asked");
                 return Err(match fault {
                     Fault::Body(_) => not_understood(),
+                    Fault::Absent => unavailable("it did not answer in time"),
                     _ => unavailable("it is not reachable"),
                 });
             }
@@ -159,7 +162,9 @@ impl ControlClient {
             .header(AUTHORIZATION, format!("Bearer {}", self.secret.expose()))
             .header(CONTENT_TYPE, "application/json")
             .body(question)?;
-        let stream = self.dial.dial(&self.authority).await?;
+        // A long poll may wait for news, but not for a machine that is not there.
+        let dialling = tokio::time::timeout(TIMEOUT, self.dial.dial(&self.authority));
+        let stream = dialling.await.map_err(|_| Fault::Absent)??;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let asking = async {
             let answer = sender.send_request(request).await?;
