@@ -10,6 +10,9 @@
 //! | [`EventLogConfig::file_bytes_max`] | the session's file ends with a line that says so |
 //! | [`EventLogConfig::files_max`] | the oldest file of this process is removed |
 //! | [`QUEUE_MAX`] records on their way | records are dropped, and the file says how many |
+//!
+//! A file that cannot be made or written, as on a full disk, ends its session's log: that is said once,
+//! no other file is touched for it, and the next session is tried anew.
 
 use mainstem_core::moqt::session::record::{Body, Record};
 use mainstem_core::time::UnixTime;
@@ -90,6 +93,7 @@ impl EventLog {
         let (folder, start) = (config.folder.clone(), unix_time_at_epoch.as_millis());
         let dropped = Arc::new(AtomicU64::new(0));
         let mut writer = Writer {
+            disk: Machine,
             config,
             unix_time_at_epoch,
             open: BTreeMap::new(),
@@ -137,22 +141,48 @@ impl EventLog {
     }
 }
 
-struct Writer {
+/// Where files are made.
+trait Disk {
+    type File: Write;
+
+    fn create(&mut self, path: &Path) -> io::Result<Self::File>;
+
+    fn remove(&mut self, path: &Path) -> io::Result<()>;
+}
+
+/// The machine's own files.
+struct Machine;
+
+impl Disk for Machine {
+    type File = File;
+
+    fn create(&mut self, path: &Path) -> io::Result<File> {
+        File::create(path)
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+}
+
+struct Writer<D: Disk> {
+    disk: D,
     config: EventLogConfig,
     unix_time_at_epoch: UnixTime,
-    open: BTreeMap<SessionId, SessionFile>,
+    /// Files of open sessions; `None` for a session whose log has failed.
+    open: BTreeMap<SessionId, Option<SessionFile<D::File>>>,
     /// Files of this process, oldest first.
     written: VecDeque<PathBuf>,
     dropped: Arc<AtomicU64>,
 }
 
-struct SessionFile {
-    file: BufWriter<File>,
+struct SessionFile<F: Write> {
+    file: BufWriter<F>,
     bytes: u64,
     is_full: bool,
 }
 
-impl Writer {
+impl<D: Disk> Writer<D> {
     fn run(&mut self, jobs: &Receiver<Job>) {
         loop {
             let (session, record) = match jobs.recv_timeout(FLUSH_AFTER) {
@@ -169,44 +199,67 @@ impl Writer {
                 }
                 Err(RecvTimeoutError::Disconnected) => return self.flush(),
             };
-            if let Err(error) = self.write(session, &record) {
-                tracing::warn!(%error, session = session.0, "cannot write an event log");
-                self.open.remove(&session);
-            }
+            self.take(session, &record);
         }
     }
 
     fn flush(&mut self) {
+        let mut failed = Vec::new();
         for (session, file) in &mut self.open {
-            if let Err(error) = file.file.flush() {
-                tracing::warn!(%error, session = session.0, "cannot write an event log");
+            if let Some(Err(error)) = file.as_mut().map(|file| file.file.flush()) {
+                failed.push((*session, error));
             }
+        }
+        for (session, error) in failed {
+            self.give_up(session, &error);
+            self.open.insert(session, None);
         }
     }
 
-    fn write(&mut self, session: SessionId, record: &Record) -> io::Result<()> {
+    /// Writes a record down, or gives its session's log up.
+    fn take(&mut self, session: SessionId, record: &Record) {
         let is_last = matches!(record.body, Body::Closed { .. } | Body::LogEnded);
+        let written = self.write(session, record, is_last);
+        if let Err(error) = &written {
+            self.give_up(session, error);
+        }
+        if is_last {
+            self.open.remove(&session);
+        } else if written.is_err() {
+            self.open.insert(session, None);
+        }
+    }
+
+    /// What is still in the buffer is let go: dropping it would try to write once more.
+    fn give_up(&mut self, session: SessionId, error: &io::Error) {
+        tracing::warn!(%error, session = session.0, "cannot write an event log: it ends here");
+        if let Some(Some(file)) = self.open.remove(&session) {
+            drop(file.file.into_parts());
+        }
+    }
+
+    fn write(&mut self, session: SessionId, record: &Record, is_last: bool) -> io::Result<()> {
         if !self.open.contains_key(&session) {
             let file = self.create(session, record)?;
-            self.open.insert(session, file);
+            self.open.insert(session, Some(file));
         }
         let max = self.config.file_bytes_max;
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        if let Some(file) = self.open.get_mut(&session) {
+        if let Some(Some(file)) = self.open.get_mut(&session) {
+            let dropped = self.dropped.swap(0, Ordering::Relaxed);
             if dropped > 0 {
                 let at = record.at;
                 let body = Body::Lost { records: dropped };
                 file.put(&Record { at, body }.to_json(), max)?;
             }
             file.put(&record.to_json(), max)?;
-        }
-        if is_last && let Some(mut file) = self.open.remove(&session) {
-            file.file.flush()?;
+            if is_last {
+                file.file.flush()?;
+            }
         }
         Ok(())
     }
 
-    fn create(&mut self, session: SessionId, first: &Record) -> io::Result<SessionFile> {
+    fn create(&mut self, session: SessionId, first: &Record) -> io::Result<SessionFile<D::File>> {
         let (protocol, late) = match &first.body {
             Body::Opened { protocol, .. } => (*protocol, String::new()),
             // A session may be logged more than once.
@@ -216,7 +269,7 @@ impl Writer {
         let start = self.unix_time_at_epoch.as_millis();
         let name = format!("{start}-{:08}-{protocol}{late}.sqlog", session.0);
         let path = self.config.folder.join(name);
-        let file = BufWriter::new(File::create(&path)?);
+        let file = BufWriter::new(self.disk.create(&path)?);
         self.keep(path);
         let mut file = SessionFile {
             file,
@@ -251,7 +304,10 @@ impl Writer {
             let Some(oldest) = self.written.pop_front() else {
                 break;
             };
-            remove(&oldest);
+            // One that is still written to goes on without a name, and is gone with its session.
+            if let Err(error) = self.disk.remove(&oldest) {
+                tracing::warn!(%error, path = %oldest.display(), "cannot remove an old event log");
+            }
         }
     }
 }
@@ -261,14 +317,7 @@ fn late_suffix(first: &Record) -> String {
     format!("-from-{}ms", first.at.as_nanos() / 1_000_000)
 }
 
-/// A file that is still written to goes on without a name, and is gone with its session.
-fn remove(path: &Path) {
-    if let Err(error) = std::fs::remove_file(path) {
-        tracing::warn!(%error, path = %path.display(), "cannot remove an old event log");
-    }
-}
-
-impl SessionFile {
+impl<F: Write> SessionFile<F> {
     fn put(&mut self, value: &serde_json::Value, bytes_max: u64) -> io::Result<()> {
         if self.is_full {
             return Ok(());
@@ -296,6 +345,7 @@ impl SessionFile {
 mod tests {
     use super::*;
     use mainstem_core::time::Instant;
+    use std::sync::Mutex;
 
     fn record(body: Body) -> Record {
         let at = Instant::from_nanos(1_500_000);
@@ -318,9 +368,9 @@ mod tests {
         files
     }
 
-    fn writer(config: EventLogConfig) -> Writer {
-        std::fs::create_dir_all(&config.folder).unwrap();
+    fn writer<D: Disk>(disk: D, config: EventLogConfig) -> Writer<D> {
         Writer {
+            disk,
             config,
             unix_time_at_epoch: UnixTime::from_millis(1000),
             open: BTreeMap::new(),
@@ -337,19 +387,20 @@ mod tests {
             files_max: 2,
             ..EventLogConfig::new(&folder)
         };
-        let mut writer = writer(config);
+        std::fs::create_dir_all(&config.folder).unwrap();
+        let mut writer = writer(Machine, config);
         for session in 0..3 {
             let session = SessionId(session);
             let opened = Body::Opened {
                 protocol: "moqt-22",
                 carrier: "quic",
             };
-            writer.write(session, &record(opened)).unwrap();
+            writer.take(session, &record(opened));
             for records in 0..100 {
                 let body = Body::Lost { records };
-                writer.write(session, &record(body)).unwrap();
+                writer.take(session, &record(body));
             }
-            writer.write(session, &record(closed())).unwrap();
+            writer.take(session, &record(closed()));
         }
         assert!(writer.open.is_empty(), "closed sessions hold no file");
         let files = files(&folder);
@@ -366,5 +417,160 @@ mod tests {
             assert!(text.contains("\"time\":1.5"));
         }
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// A disk that has room for so many bytes, and takes so many in one write.
+    #[derive(Clone, Default)]
+    struct Faulty(Arc<Mutex<State>>);
+
+    #[derive(Default)]
+    struct State {
+        files: BTreeMap<PathBuf, Vec<u8>>,
+        room: usize,
+        at_once_max: usize,
+        /// Files may not be made.
+        is_closed: bool,
+        created: usize,
+        removed: usize,
+        writes: usize,
+    }
+
+    struct Open(Faulty, PathBuf);
+
+    impl Disk for Faulty {
+        type File = Open;
+
+        fn create(&mut self, path: &Path) -> io::Result<Open> {
+            let mut state = self.0.lock().unwrap();
+            state.created += 1;
+            if state.is_closed {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            state.files.insert(path.to_owned(), Vec::new());
+            drop(state);
+            Ok(Open(self.clone(), path.to_owned()))
+        }
+
+        fn remove(&mut self, path: &Path) -> io::Result<()> {
+            let mut state = self.0.lock().unwrap();
+            state.removed += 1;
+            let gone = state.files.remove(path);
+            gone.map(drop).ok_or(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    impl Write for Open {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut state = self.0.0.lock().unwrap();
+            state.writes += 1;
+            if state.writes.is_multiple_of(3) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let taken = bytes.len().min(state.room).min(state.at_once_max);
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            state.room -= taken;
+            if let Some(file) = state.files.get_mut(&self.1) {
+                file.extend_from_slice(&bytes[..taken]);
+            }
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn faulty(room: usize, at_once_max: usize) -> (Faulty, Writer<Faulty>) {
+        let disk = Faulty::default();
+        {
+            let mut state = disk.0.lock().unwrap();
+            (state.room, state.at_once_max) = (room, at_once_max);
+        }
+        let config = EventLogConfig {
+            files_max: 4,
+            ..EventLogConfig::new("/logs")
+        };
+        (disk.clone(), writer(disk, config))
+    }
+
+    fn session(writer: &mut Writer<Faulty>, id: u64, records: u64) {
+        let opened = Body::Opened {
+            protocol: "moqt-22",
+            carrier: "quic",
+        };
+        writer.take(SessionId(id), &record(opened));
+        for records in 0..records {
+            writer.take(SessionId(id), &record(Body::Lost { records }));
+        }
+        writer.take(SessionId(id), &record(closed()));
+    }
+
+    #[test]
+    fn a_full_disk_ends_the_log_that_meets_it_and_costs_no_other() {
+        let (disk, mut writer) = faulty(20_000, usize::MAX);
+        session(&mut writer, 1, 50);
+        session(&mut writer, 2, 50);
+        let whole = disk.0.lock().unwrap().files.clone();
+        // Writes far beyond what is left, in one long session.
+        session(&mut writer, 3, 5_000);
+        {
+            let mut state = disk.0.lock().unwrap();
+            assert_eq!((state.created, state.removed), (3, 0));
+            assert_eq!(state.room, 0);
+            assert!(state.writes < 20, "{} writes", state.writes);
+            for (path, content) in &whole {
+                assert_eq!(state.files.get(path), Some(content), "another log");
+            }
+            state.room = 20_000;
+        }
+        assert!(
+            writer.open.is_empty(),
+            "nothing is kept of a closed session"
+        );
+        // There is room again: the next session is logged, as whole as those before.
+        session(&mut writer, 4, 50);
+        let state = disk.0.lock().unwrap();
+        let lens: Vec<usize> = state.files.values().map(Vec::len).collect();
+        assert_eq!((lens[0], lens[1]), (lens[3], lens[3]));
+    }
+
+    #[test]
+    fn a_flush_that_fails_ends_the_log_and_is_not_repeated() {
+        let (disk, mut writer) = faulty(10, usize::MAX);
+        let opened = Body::Opened {
+            protocol: "moqt-22",
+            carrier: "quic",
+        };
+        writer.take(SessionId(1), &record(opened));
+        for _ in 0..50 {
+            writer.flush();
+            writer.take(SessionId(1), &record(Body::Lost { records: 1 }));
+        }
+        let state = disk.0.lock().unwrap();
+        assert_eq!(state.created, 1);
+        assert!(state.writes < 6, "{} writes", state.writes);
+    }
+
+    #[test]
+    fn a_folder_in_which_no_file_can_be_made_is_tried_once_a_session() {
+        let (disk, mut writer) = faulty(20_000, usize::MAX);
+        disk.0.lock().unwrap().is_closed = true;
+        session(&mut writer, 1, 1_000);
+        session(&mut writer, 2, 1_000);
+        assert_eq!(disk.0.lock().unwrap().created, 2);
+        assert!(writer.open.is_empty());
+    }
+
+    #[test]
+    fn writes_that_are_short_or_interrupted_lose_and_repeat_nothing() {
+        let (whole, mut at_once) = faulty(1 << 20, usize::MAX);
+        let (pieces, mut in_pieces) = faulty(1 << 20, 7);
+        session(&mut at_once, 1, 300);
+        session(&mut in_pieces, 1, 300);
+        let (whole, pieces) = (whole.0.lock().unwrap(), pieces.0.lock().unwrap());
+        assert!(pieces.writes > 100 * whole.writes.min(10));
+        assert_eq!(whole.files, pieces.files);
     }
 }
