@@ -4,7 +4,7 @@
 use anyhow::Context;
 use mainstem_core::resolve::Secret;
 use mainstem_relay::{Admin, AdminConfig, EventLogConfig, RelayServer};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -18,11 +18,12 @@ pub(crate) const NAMES: [&str; 6] = [
     "admin_key_file",
 ];
 /// Megabytes of recent groups, unless the settings say otherwise.
-pub(crate) const CACHE_MB_MAX: usize = 512;
+const CACHE_MB_MAX: usize = 512;
 
 /// On the command line.
-#[derive(Clone, Debug, Default, clap::Args, Serialize)]
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[group(id = "bounds")]
+#[serde(default)]
 pub(crate) struct Arguments {
     /// Megabytes of recent groups that the relay keeps for late viewers [default: 512]
     #[arg(long, value_name = "MEGABYTES")]
@@ -54,21 +55,13 @@ pub(crate) struct Arguments {
 /// Folder of event logs on demand, below the folder of the relay's data.
 const LOGS_ON_DEMAND: &str = "event-logs";
 
-/// The admin listener and the event logs that the settings ask for.
-pub(crate) struct Visibility<'a> {
-    pub(crate) event_log: Option<&'a Path>,
-    pub(crate) admin: Option<SocketAddr>,
-    pub(crate) admin_key_file: Option<&'a Path>,
-    pub(crate) data_dir: &'a Path,
-}
-
-impl Visibility<'_> {
+impl Arguments {
     /// Where event logs go: those of all sessions, or those that the admin is asked for.
-    pub(crate) fn event_log(&self) -> Option<EventLogConfig> {
-        match (self.event_log, self.admin) {
+    pub(crate) fn event_log(&self, data_dir: &Path) -> Option<EventLogConfig> {
+        match (&self.event_log, self.admin) {
             (Some(folder), _) => Some(EventLogConfig::new(folder)),
             (None, Some(_)) => {
-                let folder = self.data_dir.join(LOGS_ON_DEMAND);
+                let folder = data_dir.join(LOGS_ON_DEMAND);
                 Some(EventLogConfig::on_demand(folder))
             }
             (None, None) => None,
@@ -80,7 +73,7 @@ impl Visibility<'_> {
         let Some(listen) = self.admin else {
             return Ok(None);
         };
-        let key = self.admin_key_file.map(|file| {
+        let key = self.admin_key_file.as_ref().map(|file| {
             let key = std::fs::read_to_string(file)
                 .with_context(|| format!("cannot read the key in {}", file.display()))?;
             anyhow::ensure!(
@@ -95,18 +88,29 @@ impl Visibility<'_> {
             Admin::start(AdminConfig { listen, key }, relay).await?,
         ))
     }
-}
 
-/// A relay that keeps so many megabytes, and greases or not.
-pub(crate) fn relay(cache_mb_max: usize, grease: bool) -> mainstem_core::moqt::relay::Config {
-    let cache_bytes_max = cache_mb_max.saturating_mul(1 << 20);
-    let mut config = mainstem_core::moqt::relay::Config::default();
-    // Without randomness the relay does not start; it says so itself.
-    config.sessions.grease = mainstem_net::os_seed().ok().filter(|_| grease);
-    mainstem_core::moqt::relay::Config {
-        cache_bytes_max,
-        // Newest groups of very many tracks may pass the budget, but not without end.
-        cache_bytes_hard_max: cache_bytes_max.saturating_mul(2),
-        ..config
+    /// Connections that one address may have; 0 for no bound.
+    pub(crate) fn connections_per_address_max(&self) -> usize {
+        self.connections_per_address_max.unwrap_or(0)
+    }
+
+    /// Whether sessions are greased.
+    pub(crate) fn greases(&self) -> bool {
+        self.grease.unwrap_or(true)
+    }
+
+    /// A relay that keeps so many megabytes, and greases or not.
+    pub(crate) fn relay(&self) -> mainstem_core::moqt::relay::Config {
+        let cache_mb_max = self.cache_mb_max.unwrap_or(CACHE_MB_MAX);
+        let cache_bytes_max = cache_mb_max.saturating_mul(1 << 20);
+        let mut config = mainstem_core::moqt::relay::Config::default();
+        // Without randomness the relay does not start; it says so itself.
+        config.sessions.grease = mainstem_net::os_seed().ok().filter(|_| self.greases());
+        mainstem_core::moqt::relay::Config {
+            cache_bytes_max,
+            // Newest groups of very many tracks may pass the budget, but not without end.
+            cache_bytes_hard_max: cache_bytes_max.saturating_mul(2),
+            ..config
+        }
     }
 }

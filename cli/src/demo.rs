@@ -6,8 +6,8 @@
 
 use crate::connect::Trust;
 use crate::failure::Failure;
-use crate::up::{Arguments as UpArguments, Ready, Roles, Settings};
-use crate::{publish, watch};
+use crate::up::{Arguments as UpArguments, Ready, Roles};
+use crate::{publish, serving, watch};
 use anyhow::Context;
 use mainstem_engine::publish::Options;
 use mainstem_quic::TlsTrust;
@@ -50,15 +50,18 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn settings(folder: &Path) -> anyhow::Result<Settings> {
+fn settings(folder: &Path) -> anyhow::Result<UpArguments> {
     let any = Some("127.0.0.1:0".parse()?);
-    Settings::read(&UpArguments {
+    let arguments = UpArguments {
         http: any,
-        moqt: any,
         rtmp: any,
-        data_dir: Some(folder.join("data")),
-        ..UpArguments::default()
-    })
+        serving: serving::Arguments {
+            moqt: any,
+            data_dir: Some(folder.join("data")),
+            ..serving::Arguments::default()
+        },
+    };
+    arguments.read()
 }
 
 async fn show(

@@ -31,6 +31,7 @@ mod mesh;
 mod moq_test;
 mod publish;
 mod relay;
+mod serving;
 mod sim;
 mod up;
 mod watch;

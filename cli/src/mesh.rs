@@ -23,21 +23,22 @@ const SECRET_READ_INTERVAL: Duration = Duration::from_secs(2);
 const DRAIN_SECONDS_DEFAULT: u64 = 10;
 
 /// What can be said on the command line.
-#[derive(Clone, Debug, Default, clap::Args, Serialize)]
+#[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[group(id = "mesh")]
+#[serde(default)]
 pub(crate) struct Arguments {
     /// A relay to take from and to give to: a member of the mesh when there is a mesh secret;
     /// repeatable
     #[arg(long, value_name = "URL")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     pub upstream: Vec<String>,
     /// An upstream outside the mesh, which is not shown the mesh secret; repeatable
     #[arg(long, value_name = "URL")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     pub plain_upstream: Vec<String>,
     /// SHA-256 of an upstream's certificate, in hex: trust these and no others; repeatable
     #[arg(long, value_name = "HEX")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     pub upstream_cert_sha256: Vec<String>,
     /// Trust any certificate of an upstream; for debugging only
     #[arg(long)]
@@ -74,7 +75,7 @@ pub(crate) const NAMES: [&str; 8] = [
 ];
 
 /// A list in a file; in a variable, its items parted by commas.
-pub(crate) fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum OneOrMany {
