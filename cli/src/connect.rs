@@ -7,6 +7,22 @@ use mainstem_quic::rustls::RootCertStore;
 use mainstem_quic::{SessionUrl, TlsTrust};
 use std::sync::Arc;
 
+/// How a client behaves towards the relay.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[group(id = "manners")]
+pub(crate) struct Manners {
+    /// Open sessions without the options that mean nothing, which a peer has to ignore
+    #[arg(long)]
+    pub no_grease: bool,
+}
+
+impl Manners {
+    /// What the options that mean nothing are drawn from; `None` for none of them.
+    pub(crate) fn grease(self) -> Option<u64> {
+        mainstem_net::os_seed().ok().filter(|_| !self.no_grease)
+    }
+}
+
 /// How to know the relay.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Trust {

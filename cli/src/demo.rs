@@ -4,7 +4,7 @@
 //! stream key, mints a signed playback URL and watches it. Nothing of it is simulated: it is the same
 //! code, over real sockets, that serves an encoder and its viewers.
 
-use crate::connect::Trust;
+use crate::connect::{Manners, Trust};
 use crate::failure::Failure;
 use crate::up::{Arguments as UpArguments, Ready, Roles};
 use crate::{publish, serving, watch};
@@ -89,6 +89,7 @@ async fn show(
         namespace,
         input: clip,
         repeat: true,
+        grease: Manners::default().grease(),
     };
     let publishing = tokio::spawn(publish::start(options, Arc::clone(&stop)));
 
@@ -118,6 +119,7 @@ async fn show(
             cert_sha256: vec![ready.cert_sha256.clone()],
             insecure: false,
         },
+        manners: Manners::default(),
     };
     let outcome = watch::Viewing::new(&watching)?.run(&watching).await;
     stop.store(true, Ordering::Relaxed);

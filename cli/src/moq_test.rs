@@ -4,6 +4,7 @@
 //! and compares object by object. Either end may be a program of others that follows
 //! draft-afrind-moq-test. Exit code 0 when everything arrived as it should, 1 otherwise.
 
+use crate::connect::Manners;
 use crate::failure::Failure;
 use crate::interop;
 use crate::interop::party::Party;
@@ -186,8 +187,9 @@ fn verify_one(verify: &Verify, tuple: &str) -> Result<bool, Failure> {
         ..Parameters::default()
     };
     let failed = |fault| Failure::Code(1, said(&fault));
+    let manners = Manners::default();
     let mut party =
-        Party::connect("verifier", verify.connection.config()?, false).map_err(failed)?;
+        Party::connect("verifier", verify.connection.config()?, false, manners).map_err(failed)?;
     let request = party
         .ask("SUBSCRIBE", move |session| {
             session.subscribe(name, parameters)

@@ -1,6 +1,6 @@
 //! `mainstem publish`: sends a file or a pipe to a relay, as an encoder would.
 
-use crate::connect::{Trust, namespace_of};
+use crate::connect::{Manners, Trust, namespace_of};
 use crate::failure::Failure;
 use mainstem_engine::publish::{Error, Options, Progress};
 use std::io::IsTerminal;
@@ -21,6 +21,8 @@ pub(crate) struct Arguments {
     pub repeat: bool,
     #[command(flatten)]
     pub trust: Trust,
+    #[command(flatten)]
+    pub manners: Manners,
 }
 
 /// Runs the command.
@@ -31,6 +33,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         namespace: namespace_of(&arguments.url)?,
         input: arguments.input,
         repeat: arguments.repeat,
+        grease: arguments.manners.grease(),
     };
     let stop = Arc::new(AtomicBool::new(false));
     let on_signal = Arc::clone(&stop);

@@ -30,7 +30,7 @@ use mainstem_core::transport::{
     StreamEvent, StreamId, Target,
 };
 use quinn_proto::crypto::rustls::HandshakeData;
-use quinn_proto::{ConnectionError, Event, VarInt};
+use quinn_proto::{ConnectionError, ConnectionId, Event, VarInt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Instant;
@@ -118,6 +118,8 @@ pub(crate) struct Connection {
     pub(crate) streams: StreamTable,
     is_open: bool,
     intent: Option<Intent>,
+    /// The connection id that the first packet was sent to, where we sent it.
+    pub(crate) first_id: Option<ConnectionId>,
     /// Datagrams that QUIC has no room for yet.
     pub(crate) unsent: Datagrams,
     /// Streams of HTTP/3 itself that we write.
@@ -149,6 +151,7 @@ impl Connection {
             streams: StreamTable::default(),
             is_open: false,
             intent: None,
+            first_id: None,
             unsent: Datagrams::default(),
             own: BTreeMap::new(),
             readable: BTreeSet::new(),
@@ -162,7 +165,8 @@ impl Connection {
     }
 
     /// Makes it a client's, with a session that is about to open.
-    pub(crate) fn intend(&mut self, intent: Intent, session: SessionId) {
+    pub(crate) fn intend(&mut self, intent: Intent, session: SessionId, first_id: ConnectionId) {
+        self.first_id = Some(first_id);
         self.intent = Some(intent);
         self.session = Some(session);
     }

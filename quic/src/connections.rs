@@ -121,6 +121,13 @@ impl Connections {
         self.sessions.ids()
     }
 
+    /// The id that the first packet of a session's connection was sent to, if it is ours.
+    pub(crate) fn first_id(&self, session: SessionId) -> Option<&[u8]> {
+        let handle = self.sessions.connection_of(session)?;
+        let connection = self.slots.get(handle)?.as_ref()?;
+        connection.first_id.as_deref()
+    }
+
     pub(crate) fn stop_accepting(&mut self) {
         self.endpoint.set_server_config(None);
     }
@@ -215,7 +222,7 @@ impl Connections {
                 .map(|protocol| protocol.clone().into_bytes())
                 .collect(),
         };
-        let client = self.factory.client(request.trust, alpn, &self.wall)?;
+        let (client, first_id) = self.factory.client(request.trust, alpn, &self.wall)?;
         let now = self.epoch.to_std(self.now);
         let (handle, quic) = self
             .endpoint
@@ -228,7 +235,7 @@ impl Connections {
             target: request.target,
         };
         if let Some(Some(connection)) = self.slots.get_mut(handle.0) {
-            connection.intend(intent, session);
+            connection.intend(intent, session, first_id);
         }
         self.work(handle.0);
         Ok(session)

@@ -69,13 +69,13 @@ impl Factory {
         Ok((factory, endpoint))
     }
 
-    /// The configuration of one outgoing connection.
+    /// The configuration of one outgoing connection, and the id that its first packet is sent to.
     pub(crate) fn client(
         &mut self,
         trust: TlsTrust,
         alpn: Vec<Vec<u8>>,
         wall: &WallClock,
-    ) -> Result<ClientConfig, TlsError> {
+    ) -> Result<(ClientConfig, ConnectionId), TlsError> {
         let tls = tls::client_config(&self.provider, wall, trust, alpn)?;
         let crypto = QuicClientConfig::try_from(tls).map_err(|_| TlsError::Provider)?;
         let mut client = ClientConfig::new(Arc::new(crypto));
@@ -83,7 +83,7 @@ impl Factory {
         client.token_store(Arc::new(NoneTokenStore));
         let id = connection_id(&self.first_ids.next(), FIRST_ID_LEN);
         client.initial_dst_cid_provider(Arc::new(move || id));
-        Ok(client)
+        Ok((client, id))
     }
 }
 

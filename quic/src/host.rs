@@ -97,6 +97,12 @@ impl<A: App> Host<A> {
         &mut self.app
     }
 
+    /// The connection id that the first packet of a session was sent to, where this host began it:
+    /// logs of both ends name the connection by it.
+    pub fn first_connection_id(&self, session: SessionId) -> Option<&[u8]> {
+        self.connections.first_id(session)
+    }
+
     /// Does what commands to the application made it want.
     pub fn drive(&mut self, now: Instant) {
         let now = self.connections.advance(now);

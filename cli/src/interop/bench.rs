@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::party::Party;
+use crate::connect::Manners;
 use mainstem_core::moqt::message::Message;
 use mainstem_core::moqt::parameter::Parameters;
 use mainstem_core::moqt::{Draft, FullTrackName, RequestId, TrackNamespace};
@@ -11,24 +12,34 @@ use mainstem_net::ClientConfig;
 pub(crate) struct Bench {
     config: ClientConfig,
     is_verbose: bool,
-    /// Each session in order of opening: role and draft.
-    pub(crate) sessions: Vec<(String, Draft)>,
+    manners: Manners,
+    /// Each session in order of opening.
+    pub(crate) sessions: Vec<Opened>,
+}
+
+/// A session of a case, for the report.
+pub(crate) struct Opened {
+    pub(crate) role: String,
+    pub(crate) draft: Draft,
+    /// In hex.
+    pub(crate) connection_id: Option<String>,
 }
 
 impl Bench {
     /// A bench for one case.
-    pub(crate) fn new(config: ClientConfig, is_verbose: bool) -> Self {
+    pub(crate) fn new(config: ClientConfig, is_verbose: bool, manners: Manners) -> Self {
         Self {
             config,
             is_verbose,
+            manners,
             sessions: Vec::new(),
         }
     }
 
     /// Opens a session.
     pub(crate) fn connect(&mut self, role: &str) -> Result<Party, Fault> {
-        let party = Party::connect(role, self.config.clone(), self.is_verbose)?;
-        self.sessions.push((role.to_owned(), party.draft()));
+        let party = Party::connect(role, self.config.clone(), self.is_verbose, self.manners)?;
+        self.note(role, &party);
         Ok(party)
     }
 
@@ -38,9 +49,17 @@ impl Bench {
         config
             .url
             .truncate(config.url.find('?').unwrap_or(config.url.len()));
-        let party = Party::connect(role, config, self.is_verbose)?;
-        self.sessions.push((role.to_owned(), party.draft()));
+        let party = Party::connect(role, config, self.is_verbose, self.manners)?;
+        self.note(role, &party);
         Ok(party)
+    }
+
+    fn note(&mut self, role: &str, party: &Party) {
+        self.sessions.push(Opened {
+            role: role.to_owned(),
+            draft: party.draft(),
+            connection_id: party.connection_id().map(str::to_owned),
+        });
     }
 
     /// Opens a publisher's session that announces `namespace`.

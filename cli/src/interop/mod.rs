@@ -19,7 +19,7 @@ mod flow;
 pub(crate) mod party;
 mod tap;
 
-use crate::connect::Trust;
+use crate::connect::{Manners, Trust};
 use crate::failure::Failure;
 use bench::Bench;
 use cases::{CASES, Case, Set};
@@ -65,6 +65,8 @@ pub(crate) struct Arguments {
     /// SHA-256 of the relay's certificate, in hex: trust this one and no other
     #[arg(long, value_name = "HEX")]
     pub cert_sha256: Vec<String>,
+    #[command(flatten)]
+    pub manners: Manners,
     /// Print one JSON value at the end instead of TAP
     #[arg(long)]
     pub json: bool,
@@ -201,7 +203,7 @@ fn run_one(
     transport: &'static str,
 ) -> Outcome {
     let started = Instant::now();
-    let mut bench = Bench::new(config.clone(), arguments.verbose);
+    let mut bench = Bench::new(config.clone(), arguments.verbose, arguments.manners);
     let result = match skipped(&mut bench, case, arguments.draft) {
         Some(skipped) => Err(skipped),
         None => (case.run)(&mut bench),
@@ -245,6 +247,7 @@ mod tests {
             verbose: false,
             tls_disable_verify: true,
             cert_sha256: Vec::new(),
+            manners: Manners::default(),
             json: false,
         }
     }

@@ -5,6 +5,7 @@
 //! else is awaited fails the case, with the relay's words.
 
 use super::fault::Fault;
+use crate::connect::Manners;
 use mainstem_core::moqt::message::{Message, RequestError};
 use mainstem_core::moqt::session::{
     self, Accepted, CommandError, Event, Session, Sessions, StreamEnd,
@@ -59,6 +60,8 @@ pub(crate) struct Party {
     client: Client<Probe>,
     session: SessionId,
     draft: Draft,
+    /// The first packet's destination, in hex.
+    connection_id: Option<String>,
     events: Receiver<Event>,
     backlog: VecDeque<Event>,
     is_verbose: bool,
@@ -70,12 +73,13 @@ impl Party {
         role: &str,
         config: ClientConfig,
         is_verbose: bool,
+        manners: Manners,
     ) -> Result<Self, Fault> {
         let machine = Probe {
             sessions: Sessions::new(session::Config {
                 sessions_max: 1,
                 implementation: Some(concat!("mainstem/", env!("CARGO_PKG_VERSION")).to_owned()),
-                grease: mainstem_net::os_seed().ok(),
+                grease: manners.grease(),
                 ..session::Config::default()
             }),
         };
@@ -93,6 +97,7 @@ impl Party {
             client,
             session,
             draft: Draft::ALL[0],
+            connection_id: None,
             events,
             backlog: VecDeque::new(),
             is_verbose,
@@ -106,12 +111,23 @@ impl Party {
             .wait("the relay's SETUP", SETUP, ready)?
             .map_err(Fault::unreachable)?;
         party.draft = party.ask("the draft", |session| Ok(session.draft()))?;
+        let id = party.client.handle().ask(move |host, _| {
+            let id = host.first_connection_id(session);
+            id.map(crate::certificate::hex)
+        });
+        // For the report alone.
+        party.connection_id = id.ok().flatten();
         Ok(party)
     }
 
     /// The negotiated draft.
     pub(crate) fn draft(&self) -> Draft {
         self.draft
+    }
+
+    /// The id by which logs of both ends name the connection.
+    pub(crate) fn connection_id(&self) -> Option<&str> {
+        self.connection_id.as_deref()
     }
 
     /// Who this is, for messages.

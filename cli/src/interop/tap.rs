@@ -3,9 +3,9 @@
 //! Source: testanything.org, TAP 14; the moq-interop-runner's client interface for what its YAML
 //! blocks hold.
 
+use super::bench::Opened;
 use super::cases::Case;
 use super::fault::{Failed, Fault};
-use mainstem_core::moqt::Draft;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,8 +15,8 @@ pub(crate) struct Outcome {
     pub(crate) case: &'static Case,
     pub(crate) result: Result<String, Fault>,
     pub(crate) took: Duration,
-    /// Role and draft of each session.
-    pub(crate) sessions: Vec<(String, Draft)>,
+    /// Its sessions.
+    pub(crate) sessions: Vec<Opened>,
     /// How sessions are carried.
     pub(crate) transport: &'static str,
 }
@@ -30,7 +30,18 @@ impl Outcome {
     /// The lines of a test point.
     pub(crate) fn to_tap(&self, number: usize) -> String {
         let verdict = if self.is_ok() { "ok" } else { "not ok" };
-        let mut text = format!("{verdict} {number} - {}", self.case.name);
+        let mut text = String::new();
+        for Opened {
+            role,
+            connection_id,
+            ..
+        } in &self.sessions
+        {
+            if let Some(id) = connection_id {
+                let _ = writeln!(text, "# {role}: connection id {id}");
+            }
+        }
+        let _ = write!(text, "{verdict} {number} - {}", self.case.name);
         if let Err(Fault::Skipped(reason)) = &self.result {
             let _ = write!(text, " # SKIP {reason}");
         }
@@ -89,12 +100,12 @@ impl Outcome {
             let sessions: serde_json::Map<String, Value> = self
                 .sessions
                 .iter()
-                .map(|(role, draft)| {
+                .map(|opened| {
                     let about = json!({
                         "transport": self.transport,
-                        "moqt_version": draft.protocol(),
+                        "moqt_version": opened.draft.protocol(),
                     });
-                    (role.replace(' ', "_"), about)
+                    (opened.role.replace(' ', "_"), about)
                 })
                 .collect();
             fields.push(("sessions", Value::Object(sessions)));
@@ -107,13 +118,18 @@ impl Outcome {
 mod tests {
     use super::super::cases::CASES;
     use super::*;
+    use mainstem_core::moqt::Draft;
 
     fn outcome(result: Result<String, Fault>) -> Outcome {
         Outcome {
             case: &CASES[0],
             result,
             took: Duration::from_millis(12),
-            sessions: vec![("client".to_owned(), Draft::ALL[0])],
+            sessions: vec![Opened {
+                role: "client".to_owned(),
+                draft: Draft::ALL[0],
+                connection_id: Some("0a1b".to_owned()),
+            }],
             transport: "quic",
         }
     }
@@ -122,6 +138,7 @@ mod tests {
     fn a_point_has_its_verdict_and_a_yaml_block() {
         let text = outcome(Ok("SETUP \"received\"".to_owned())).to_tap(1);
         let expected = [
+            "# client: connection id 0a1b",
             "ok 1 - setup-only",
             "  ---",
             "  duration_ms: 12",
@@ -135,13 +152,13 @@ mod tests {
     #[test]
     fn failures_and_skips_say_so() {
         let failed = outcome(Err(Fault::failed("no").expected("a").received("b"))).to_tap(2);
-        assert!(failed.starts_with("not ok 2 - setup-only\n"));
+        assert!(failed.contains("0a1b\nnot ok 2 - setup-only\n"));
         assert!(failed.contains("\n  expected: \"a\"\n  received: \"b\"\n"));
         let skipped = outcome(Err(Fault::Skipped("too old".to_owned())));
         assert!(
             skipped
                 .to_tap(3)
-                .starts_with("ok 3 - setup-only # SKIP too old\n")
+                .contains("0a1b\nok 3 - setup-only # SKIP too old\n")
         );
         assert_eq!(skipped.to_json()["status"], "skipped");
     }

@@ -3,7 +3,7 @@
 mod report;
 mod tally;
 
-use crate::connect::{Trust, client_config, namespace_of};
+use crate::connect::{Manners, Trust, client_config, namespace_of};
 use crate::failure::Failure;
 use anyhow::Context;
 use mainstem_core::catalog::Catalog;
@@ -52,6 +52,8 @@ pub(crate) struct Arguments {
     pub all: bool,
     #[command(flatten)]
     pub trust: Trust,
+    #[command(flatten)]
+    pub manners: Manners,
 }
 
 /// Runs the command.
@@ -148,7 +150,7 @@ impl Viewing {
         let config = session::Config {
             sessions_max: 4,
             implementation: Some(concat!("mainstem/", env!("CARGO_PKG_VERSION")).to_owned()),
-            grease: mainstem_net::os_seed().ok(),
+            grease: arguments.manners.grease(),
             ..session::Config::default()
         };
         let selection = if arguments.all {

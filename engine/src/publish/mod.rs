@@ -55,6 +55,8 @@ pub struct Options {
     pub input: PathBuf,
     /// Begin again at the end of a file.
     pub repeat: bool,
+    /// Seeds options that mean nothing and that a relay has to ignore; `None` for none.
+    pub grease: Option<u64>,
 }
 
 /// How publishing goes.
@@ -111,7 +113,7 @@ pub fn run(
     let first_group = clock.unix_time_at_epoch().as_millis();
     let namespace = options.namespace.clone();
     let mut habits = BroadcastConfig::default();
-    habits.session.grease = mainstem_net::os_seed().ok();
+    habits.session.grease = options.grease;
     let machine = Broadcaster::new(clock.now(), habits, namespace, first_group);
     let (sender, events) = channel();
     let config = ClientConfig {
