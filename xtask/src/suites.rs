@@ -198,6 +198,18 @@ pub(crate) const SUITES: &[Suite] = &[
         Work::EndToEnd("mesh"),
     ),
     Suite::new(
+        "drain",
+        "everything on one machine is asked to end while an encoder pushes",
+        &[Need::Ffmpeg],
+        Work::EndToEnd("drain"),
+    ),
+    Suite::new(
+        "visible",
+        "event logs, sessions and figures for a relay's operator",
+        &[],
+        Work::EndToEnd("visible"),
+    ),
+    Suite::new(
         "refusals",
         "each wrong credential has its own clear answer",
         &[Need::Ffmpeg, Need::Clip],

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Longest time from the start of the program to its first word.
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// What the relays of a suite know each other by.
-const SECRET: &str = "a secret of this suite alone";
+pub(super) const SECRET: &str = "a secret of this suite alone";
 
 /// A running relay.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Relay {
     pub process: Running,
     /// `moqt://host:port`
     pub url: String,
+    /// `http://host:port` of the admin listener; empty without one.
+    pub admin: String,
     name: String,
 }
 
@@ -27,6 +29,11 @@ impl Relay {
     pub fn start(scratch: &Scratch, name: &str, upstreams: &[&Self], more: &[&str]) -> Self {
         let upstreams: Vec<&str> = upstreams.iter().map(|relay| relay.url.as_str()).collect();
         Self::start_at(scratch, name, "127.0.0.1:0", &upstreams, more)
+    }
+
+    /// Starts a relay at an address, for which a control plane says who may publish and watch.
+    pub fn start_under(scratch: &Scratch, name: &str, address: &str, control: [&str; 4]) -> Self {
+        Self::start_as(scratch, name, address, &[], &control)
     }
 
     /// Starts it again at the address that it had, with these upstreams.
@@ -44,13 +51,19 @@ impl Relay {
         upstreams: &[&str],
         more: &[&str],
     ) -> Self {
+        let more: Vec<&str> = ["--open-relay"].iter().chain(more).copied().collect();
+        Self::start_as(scratch, name, address, upstreams, &more)
+    }
+
+    fn start_as(
+        scratch: &Scratch,
+        name: &str,
+        address: &str,
+        upstreams: &[&str],
+        more: &[&str],
+    ) -> Self {
         let mut command = Command::new(mainstem());
-        command.args([
-            "relay",
-            "--open-relay",
-            "--ready-json",
-            "--upstream-insecure",
-        ]);
+        command.args(["relay", "--ready-json", "--upstream-insecure"]);
         command.args(["--moqt", address]);
         command.arg("--data-dir").arg(scratch.join(name));
         for upstream in upstreams {
@@ -68,10 +81,12 @@ impl Relay {
             said.lines()
                 .find_map(|line| serde_json::from_str::<Value>(line).ok())
         });
-        let url = ready["moqt"].as_str().unwrap_or_default().to_owned();
+        let text = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
+        let (url, admin) = (text("moqt"), text("admin"));
         Self {
             process,
             url,
+            admin,
             name: name.to_owned(),
         }
     }

@@ -27,6 +27,8 @@ pub struct Options {
     pub rtmp: String,
     /// Serve any namespace without a token.
     pub open_relay: bool,
+    /// Further arguments.
+    pub more: Vec<String>,
 }
 
 /// The line that `--ready-json` prints.
@@ -64,6 +66,7 @@ impl Options {
             moqt: FREE_PORT.to_owned(),
             rtmp: FREE_PORT.to_owned(),
             open_relay: false,
+            more: Vec::new(),
         }
     }
 
@@ -92,6 +95,9 @@ impl Up {
         if options.open_relay {
             command.arg("--open-relay");
         }
+        command
+            .args(&options.more)
+            .env("MAINSTEM_MESH_SECRET", super::relays::SECRET);
         let mut process = Running::start(scratch, "up", &mut command);
         let ready = wait_for("mainstem up to be ready", START_LIMIT, || {
             let ready = process.stdout().lines().find_map(Ready::parse);
