@@ -21,9 +21,11 @@ mod access;
 mod admission;
 mod ahead;
 mod budget;
+mod config;
 mod drain;
 mod expiry;
 pub mod fetch;
+mod figures;
 pub mod mesh;
 mod namespaces;
 mod objects;
@@ -40,8 +42,7 @@ use crate::moqt::error::SessionCode;
 use crate::moqt::message::Message;
 use crate::moqt::name::{FullTrackName, RequestId, TrackNamespace};
 use crate::moqt::session::{self, Event as SessionEvent, Record, Sessions};
-use crate::moqt::track::delays::Delays;
-use crate::moqt::track::{self, SubscriberKey};
+use crate::moqt::track::SubscriberKey;
 use crate::resolve::{Grace, Refusal, ResolveReply, ResolveRequest};
 use crate::time::{Instant, UnixTime};
 use crate::transport::{Action, App, Carrier, Closed, Input, SessionId};
@@ -50,89 +51,12 @@ use budget::Ages;
 use prefixes::Prefixes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::time::Duration;
 use tracks::{Entry, Offers, Questions};
 
 pub use access::Policy;
+pub use config::Config;
+pub use figures::Metrics;
 pub use visibility::{Denials, SessionSummary};
-
-/// Bounds and habits of a relay.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// What each session is told and allowed.
-    pub sessions: session::Config,
-    /// Bounds of each track.
-    pub track: track::Limits,
-    /// Bytes of all retained groups together. The newest group of a track is kept beyond it.
-    pub cache_bytes_max: usize,
-    /// Bytes of all retained groups, the newest of each track included. Objects beyond it are neither
-    /// kept nor forwarded; the streams that they belong to are reset.
-    pub cache_bytes_hard_max: usize,
-    /// Tracks at a time.
-    pub tracks_max: usize,
-    /// Announced namespaces at a time.
-    pub namespaces_max: usize,
-    /// Namespaces that one SUBSCRIBE_NAMESPACE may match.
-    pub namespaces_listed_max: usize,
-    /// Tracks that one SUBSCRIBE_TRACKS may match when it is asked.
-    pub tracks_offered_max: usize,
-    /// Different range filters that the SUBSCRIBE_TRACKS of one prefix may have together.
-    pub tracks_filters_max: usize,
-    /// Bounds of fetches and fills.
-    pub fetch: fetch::Limits,
-    /// Bounds of each upload of an SDK.
-    pub upload: sdk::Limits,
-    /// How long viewers keep their subscription when the publisher is lost.
-    pub publisher_linger: Duration,
-    /// Whether a track that is published unasked is taken from the start and never paused, so that
-    /// its newest group is here for the first viewer; otherwise it is forwarded only while somebody
-    /// watches. Publishers built on moq-transport end their track when they are asked to pause.
-    pub forward_published: bool,
-    /// How long an upstream subscription outlives its last viewer.
-    pub subscriber_linger: Duration,
-    /// Longest time that a SUBSCRIBE may wait for a publisher, whatever RENDEZVOUS_TIMEOUT says.
-    pub rendezvous_max: Duration,
-    /// How long the control plane may take to resolve a stream key.
-    pub resolve_timeout: Duration,
-    /// Requests of a session that may wait for it.
-    pub requests_held_max: usize,
-    /// Bytes of a session that may wait for it: a publisher need not wait for its answer before it
-    /// sends.
-    pub held_bytes_max: usize,
-    /// Who this relay is in a mesh of relays.
-    pub mesh: mesh::Config,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            sessions: session::Config {
-                sessions_max: 100_000,
-                implementation: Some(concat!("mainstem/", env!("CARGO_PKG_VERSION")).to_owned()),
-                max_filter_ranges: 64,
-                ..session::Config::default()
-            },
-            track: track::Limits::default(),
-            cache_bytes_max: 512 << 20,
-            cache_bytes_hard_max: 1 << 30,
-            tracks_max: 100_000,
-            namespaces_max: 100_000,
-            namespaces_listed_max: 10_000,
-            tracks_offered_max: 10_000,
-            tracks_filters_max: 1024,
-            fetch: fetch::Limits::default(),
-            upload: sdk::Limits::default(),
-            publisher_linger: Duration::from_secs(10),
-            forward_published: true,
-            subscriber_linger: Duration::from_secs(2),
-            rendezvous_max: Duration::from_secs(30),
-            resolve_timeout: Duration::from_secs(10),
-            requests_held_max: 64,
-            held_bytes_max: 16 << 20,
-            mesh: mesh::Config::default(),
-        }
-    }
-}
 
 /// What the relay asks of its owner, or tells it.
 #[derive(Clone, Debug)]
@@ -204,73 +128,6 @@ pub enum Event {
 /// Names a question to the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub u64);
-
-/// What the relay does and has done, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Metrics {
-    /// Sessions open.
-    pub sessions: usize,
-    /// Tracks known.
-    pub tracks: usize,
-    /// Namespaces announced.
-    pub namespaces: usize,
-    /// Subscriptions to publishers, pending or established.
-    pub upstream_subscriptions: usize,
-    /// Subscriptions of viewers.
-    pub downstream_subscriptions: usize,
-    /// Fetches and fills that are being answered.
-    pub fetches: usize,
-    /// Fetches and fills accepted so far.
-    pub fetches_accepted: u64,
-    /// Fetches sent to publishers so far.
-    pub fetches_upstream: u64,
-    /// Fetches and fills so far that the cache answered alone.
-    pub fetches_hit: u64,
-    /// Those that it answered in part.
-    pub fetches_partial: u64,
-    /// Those that it had nothing for.
-    pub fetches_missed: u64,
-    /// Objects of the past handed to viewers' streams; [`Self::objects_sent`] counts them too.
-    pub objects_past: u64,
-    /// Payload bytes of those.
-    pub bytes_past: u64,
-    /// Bytes of retained groups.
-    pub cache_bytes: usize,
-    /// Objects received from publishers, duplicates left out.
-    pub objects_received: u64,
-    /// Payload bytes of those.
-    pub bytes_received: u64,
-    /// Objects handed to viewers' streams.
-    pub objects_sent: u64,
-    /// Payload bytes of those.
-    pub bytes_sent: u64,
-    /// Groups that slow viewers lost because they were too far behind.
-    pub groups_dropped: u64,
-    /// Groups that viewers lost because they left the cache.
-    pub groups_cut: u64,
-    /// Subgroups that viewers lost to a delivery time-out.
-    pub groups_expired: u64,
-    /// Subgroups whose stream a viewer stopped.
-    pub groups_stopped: u64,
-    /// What viewers lost because their track was malformed, once for each viewer.
-    pub groups_malformed: u64,
-    /// Subgroups that viewers lost because an object passed a bound of the cache, once for each viewer.
-    pub groups_over_limit: u64,
-    /// How long objects waited for the transport of each viewer.
-    pub delays: Delays,
-    /// Publishers' requests that were ended because of what they sent.
-    pub requests_malformed: u64,
-    /// Groups that left the cache.
-    pub groups_evicted: u64,
-    /// Groups that may be evicted.
-    pub groups_evictable: usize,
-    /// Objects that passed a bound of the cache: neither kept nor forwarded.
-    pub objects_over_limit: u64,
-    /// Sessions ended for want of permission.
-    pub sessions_denied: u64,
-    /// The mesh.
-    pub mesh: mesh::Metrics,
-}
 
 /// What the relay knows of a session beside its MoQT state.
 #[derive(Debug)]
