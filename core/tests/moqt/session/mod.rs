@@ -2,6 +2,7 @@
 
 mod duties;
 mod fetch;
+mod fills;
 mod lifetime;
 mod requests;
 mod rules;
