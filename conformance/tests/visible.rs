@@ -25,7 +25,9 @@ fn request(relay: &Relay, method: &str, path: &str, key: Option<&str>) -> (u16, 
     if let Some(key) = key {
         request = request.header("authorization", format!("Bearer {key}"));
     }
-    let mut answer = agent.run(request.body(()).unwrap()).unwrap();
+    let mut answer = agent
+        .run(request.body(()).expect("a request that can be made"))
+        .expect("the admin listener answers");
     let text = answer.body_mut().read_to_string().unwrap_or_default();
     (answer.status().as_u16(), text)
 }
@@ -33,7 +35,7 @@ fn request(relay: &Relay, method: &str, path: &str, key: Option<&str>) -> (u16, 
 fn sessions(relay: &Relay, key: Option<&str>) -> Vec<Value> {
     let (status, text) = request(relay, "GET", "/sessions", key);
     assert_eq!(status, 200, "{text}");
-    let value: Value = serde_json::from_str(&text).unwrap();
+    let value: Value = serde_json::from_str(&text).expect("sessions come as JSON");
     value["sessions"].as_array().cloned().unwrap_or_default()
 }
 
