@@ -75,44 +75,43 @@ fn range(bytes: &[u8]) -> Range<*const u8> {
     bytes.as_ptr_range()
 }
 
-#[test]
-fn relay_sends_the_very_bytes_that_arrived() {
-    covers!("MOQT19-9.7-2", "MOQT19-9.7-3");
+const PUBLISHER: SessionId = SessionId(1);
+
+/// A relay with a track that so many viewers watch, and the ids of their sessions.
+fn watched(viewers: u64) -> (Wire, Vec<SessionId>) {
     let relay = Relay::new(Config::default(), Policy::Open);
     let mut wire = Wire {
         relay,
         outputs: Vec::new(),
     };
-    let (publisher, viewers) = (SessionId(1), [SessionId(2), SessionId(3)]);
+    let viewers: Vec<SessionId> = (2..2 + viewers).map(SessionId).collect();
     let namespace = TrackNamespace::from_path("a").expect("a namespace");
     let name = TrackName(Bytes::from_static(b"video"));
     let track = FullTrackName::new(namespace.clone(), name).expect("a track name");
     let parameters = Parameters::default;
 
-    wire.open(publisher);
+    wire.open(PUBLISHER);
     let announce = PublishNamespace {
         request_id: RequestId(0),
         namespace,
         parameters: parameters(),
     };
-    wire.say(publisher, bidi(Origin::Peer, 0), &announce.into());
-    for viewer in viewers {
-        wire.open(viewer);
+    wire.say(PUBLISHER, bidi(Origin::Peer, 0), &announce.into());
+    for viewer in &viewers {
+        wire.open(*viewer);
         let subscribe = Subscribe {
             request_id: RequestId(0),
             track: track.clone(),
             parameters: parameters(),
         };
-        wire.say(viewer, bidi(Origin::Peer, 0), &subscribe.into());
+        wire.say(*viewer, bidi(Origin::Peer, 0), &subscribe.into());
     }
     let answer = SubscribeOk {
         track_alias: TrackAlias(5),
         parameters: parameters(),
         properties: Properties::default(),
     };
-    wire.say(publisher, bidi(Origin::Local, 0), &answer.into());
-
-    let payload = Bytes::from(vec![42; 5000]);
+    wire.say(PUBLISHER, bidi(Origin::Local, 0), &answer.into());
     let header = SubgroupHeader {
         track_alias: TrackAlias(5),
         group: 1,
@@ -122,33 +121,64 @@ fn relay_sends_the_very_bytes_that_arrived() {
         end_of_group: false,
         first_object: true,
     };
-    let object = Object {
-        group: 1,
-        payload: payload.clone().into(),
-        ..Object::default()
-    };
     let mut head = BytesMut::new();
     header.encode(&mut head);
-    encode_subgroup_object(&object, None, false, &mut head);
-    wire.data(publisher, uni(1), head.freeze());
-    wire.outputs.clear();
-    // Cut as packets would cut it.
-    for at in (0..payload.len()).step_by(1200) {
-        let end = (at + 1200).min(payload.len());
-        wire.data(publisher, uni(1), payload.slice(at..end));
+    wire.data(PUBLISHER, uni(1), head.freeze());
+    (wire, viewers)
+}
+
+impl Wire {
+    /// The publisher sends the first object, or the one after `previous`, cut as packets would cut
+    /// it. Returns what goes out with a payload.
+    fn publish(&mut self, previous: Option<u64>, payload: &Bytes) -> Vec<(Bytes, Payload)> {
+        let object = Object {
+            group: 1,
+            object: previous.map_or(0, |previous| previous + 1),
+            payload: payload.clone().into(),
+            ..Object::default()
+        };
+        let mut head = BytesMut::new();
+        encode_subgroup_object(&object, previous, false, &mut head);
+        self.data(PUBLISHER, uni(1), head.freeze());
+        self.outputs.clear();
+        for at in (0..payload.len()).step_by(1200) {
+            let end = (at + 1200).min(payload.len());
+            self.data(PUBLISHER, uni(1), payload.slice(at..end));
+        }
+        let written = self.outputs.drain(..).filter_map(|output| match output {
+            Output::Write { head, body, .. } if !body.is_empty() => Some((head, body)),
+            _ => None,
+        });
+        written.collect()
     }
 
-    let sent: Vec<&Payload> = wire
-        .outputs
-        .iter()
-        .filter_map(|output| match output {
-            Output::Write { body, .. } if !body.is_empty() => Some(body),
-            _ => None,
-        })
-        .collect();
+    /// The transport has taken what was sent on every viewer's first stream of data.
+    fn take(&mut self, viewers: &[SessionId]) {
+        for session in viewers {
+            let stream = StreamId::new(Origin::Local, Direction::Unidirectional, 1);
+            let event = StreamEvent::Writable;
+            let session = *session;
+            self.relay.handle(
+                NOW,
+                Input::Stream {
+                    session,
+                    stream,
+                    event,
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn relay_sends_the_very_bytes_that_arrived() {
+    covers!("MOQT19-9.7-2", "MOQT19-9.7-3");
+    let (mut wire, viewers) = watched(2);
+    let payload = Bytes::from(vec![42; 5000]);
+    let sent = wire.publish(None, &payload);
     assert_eq!(sent.len(), viewers.len(), "one object to each viewer");
     let whole = range(&payload);
-    for body in sent {
+    for (_, body) in sent {
         assert_eq!(body.len(), payload.len());
         for piece in body.pieces() {
             let piece = range(piece);
@@ -156,6 +186,32 @@ fn relay_sends_the_very_bytes_that_arrived() {
                 whole.start <= piece.start && piece.end <= whole.end,
                 "a payload was copied"
             );
+        }
+    }
+}
+
+#[test]
+fn many_viewers_share_one_run_of_bytes_for_each_object() {
+    covers!("MOQT19-9.7-2", "MOQT19-9.7-3");
+    let (mut wire, viewers) = watched(8);
+    let payload = Bytes::from(vec![42; 5000]);
+    let first = wire.publish(None, &payload);
+    wire.take(&viewers);
+    let second = wire.publish(Some(0), &payload);
+    for (sent, framed) in [(first, false), (second, true)] {
+        assert_eq!(sent.len(), viewers.len(), "one object to each viewer");
+        let shared = sent[0].1.pieces()[0].as_ptr();
+        for (head, body) in sent {
+            let [run] = body.pieces() else {
+                panic!("expected one piece, got {}", body.pieces().len());
+            };
+            assert_eq!(run.as_ptr(), shared, "viewers share the run");
+            // The stream's header goes before the first object's framing, on each stream its own.
+            assert_eq!(head.is_empty(), framed);
+            assert!(run.ends_with(&payload));
+            // No id is left out, and the length takes two bytes.
+            let framing = if framed { 3 } else { 0 };
+            assert_eq!(run.len(), framing + payload.len());
         }
     }
 }
