@@ -108,6 +108,12 @@ impl Phase {
             _ => code.into_inner(),
         }
     }
+
+    /// Whether the code says that the stream went with its session. The word that ends the session
+    /// is on another stream, and may come later.
+    pub(crate) fn is_session_gone(&self, code: VarInt) -> bool {
+        matches!(self, Self::Http3 { .. }) && code.into_inner() == Code::WT_SESSION_GONE.0
+    }
 }
 
 /// One connection.
@@ -205,9 +211,19 @@ impl Connection {
         self.deadline = None;
         if matches!(self.phase, Phase::Closing { .. }) {
             self.close_quic(Code::NO_ERROR.0, "", cx);
+        } else if self.is_open {
+            let reason = "the peer gave up the session's streams and did not say why";
+            self.fail(reason, Code::NO_ERROR, cx);
         } else {
             let reason = format!("no session after {:?}", cx.limits.open_timeout);
             self.fail(&reason, Code::NO_ERROR, cx);
+        }
+    }
+
+    /// The session is over for the peer: its reason is on its way, and is not awaited for ever.
+    pub(crate) fn await_close(&mut self, cx: &mut Context<'_>) {
+        if self.deadline.is_none() {
+            self.deadline = cx.now.checked_add(cx.limits.open_timeout);
         }
     }
 
@@ -443,6 +459,10 @@ impl Connection {
         let _ = self.quic.send_stream(wire.to_quinn()).reset(code);
         if let Some(id) = self.streams.by_wire(wire) {
             self.streams.end_send(id);
+            if self.phase.is_session_gone(code) {
+                self.await_close(cx);
+                return;
+            }
             let code = self.phase.application_code(code);
             self.tell(id, StreamEvent::Stopped(code), cx);
             return;

@@ -56,6 +56,7 @@ impl Connection {
                 event,
             });
         };
+        let mut is_session_gone = false;
         let ended = loop {
             if *budget == 0 {
                 let _ = chunks.finalize();
@@ -71,7 +72,10 @@ impl Connection {
                     break true;
                 }
                 Err(ReadError::Reset(code)) => {
-                    tell(StreamEvent::Reset(self.phase.application_code(code)));
+                    is_session_gone = self.phase.is_session_gone(code);
+                    if !is_session_gone {
+                        tell(StreamEvent::Reset(self.phase.application_code(code)));
+                    }
                     break true;
                 }
                 Err(ReadError::Blocked) => break false,
@@ -80,6 +84,9 @@ impl Connection {
         let _ = chunks.finalize();
         if ended {
             self.streams.end_receive(id);
+        }
+        if is_session_gone {
+            self.await_close(cx);
         }
         false
     }

@@ -429,3 +429,38 @@ fn equal_entropy_gives_equal_packets_as_far_as_tls_allows() {
     assert!(one.len() > 300);
     assert!(one == two, "times, sizes and connection ids");
 }
+
+#[test]
+fn the_reason_of_a_close_is_told_though_the_resets_of_its_streams_outrun_it() {
+    let link = Link {
+        loss_per_mille: 120,
+        ..BAD
+    };
+    let mut world = World::new(link, Default::default(), Probe::new(), Probe::new());
+    for _ in 0..20 {
+        let (client, server) = world.open(Carrier::WebTransport);
+        world.act(SERVER, open(server, local(UNI, 0)));
+        world.act(SERVER, write(server, local(UNI, 0), "before", false, false));
+        world.run_for(Duration::from_secs(1));
+        let close = Output::Close {
+            session: server,
+            code: 2,
+            reason: "auth_failed".to_owned(),
+        };
+        world.act(SERVER, close);
+        world.run_for(SOON);
+        let expected = Closed::Application {
+            by: Origin::Peer,
+            code: 2,
+            reason: "auth_failed".to_owned(),
+        };
+        assert_eq!(world.hosts[CLIENT].app().closed(client), Some(&expected));
+    }
+    let is_cut = |input: &&Input| {
+        let Input::Stream { event, .. } = input else {
+            return false;
+        };
+        matches!(event, StreamEvent::Reset(_) | StreamEvent::Stopped(_))
+    };
+    assert_eq!(world.log(CLIENT).iter().find(is_cut), None);
+}
