@@ -197,6 +197,13 @@ impl Connections {
 
     /// Does one output; for a session that is gone, nothing.
     pub(super) fn perform(&mut self, output: Output) {
+        if let Output::Stop {
+            session, stream, ..
+        } = output
+        {
+            self.inputs
+                .retain(|input| !input.is_received_on(session, stream));
+        }
         if let Some(index) = self.sessions.connection_of(session_of(&output)) {
             self.with(index, |connection, cx| connection.perform(output, cx));
         }
