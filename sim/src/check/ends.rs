@@ -5,6 +5,7 @@
 //! | `before-publication` | an object arrived that its origin has not published |
 //! | `after-end` | an object arrived under a request that was over |
 //! | `after-end-of-group` | an object arrived in a group whose every subgroup had ended |
+//! | `cut` | a group is there whole, and its stream was reset instead of ended, after the faults |
 //! | `unfinished` | a group is there whole, and its streams did not end after the faults |
 
 use super::{Checker, Finding, Observation, Place, Seen, finding, micros};
@@ -18,6 +19,8 @@ use std::time::Duration;
 const NAME: &str = "ends";
 /// How long after a group's last object its streams may be open, when nothing is wrong.
 pub const FINISHED_WITHIN: Duration = Duration::from_secs(5);
+/// How long after its last object a group's stream may be reset without a reason, when nothing is wrong.
+const CUT_AFTER: Duration = Duration::from_millis(800);
 /// Groups of a subscription, and requests that are over, which are remembered.
 const REMEMBERED_MAX: usize = 256;
 
@@ -143,6 +146,19 @@ impl Ends {
         self.open.retain(|(_, of, _)| !is(of));
     }
 
+    /// Whether a group was there whole long enough for its end to come, when nothing was wrong.
+    fn is_cut(&self, of: Subscription, group: u64) -> bool {
+        let whole_at = self
+            .groups
+            .get(&of)
+            .and_then(|groups| groups.get(&group))
+            .and_then(|group| group.whole_at);
+        let (Some(at), Some(healed)) = (whole_at, self.healed_at) else {
+            return false;
+        };
+        at >= healed && self.now.saturating_since(at) > CUT_AFTER
+    }
+
     /// When the oldest open group should have ended.
     fn overdue(&self) -> Option<(Subscription, u64)> {
         let (at, of, group) = self.open.first()?;
@@ -181,6 +197,10 @@ impl Checker for Ends {
             // What was given up on the way has no end to wait for.
             Seen::SubgroupEnded { key, group, .. } => {
                 let (one, group) = (of(key), *group);
+                if self.is_cut(one, group) {
+                    let message = format!("group {group} is there whole, and its stream was reset");
+                    return Err(finding(NAME, "cut", observation, message));
+                }
                 self.open
                     .retain(|(_, each, number)| (*each, *number) != (one, group));
             }
@@ -210,7 +230,8 @@ impl Checker for Ends {
     }
 
     fn is_content(&self) -> bool {
-        self.healed_at.is_none() || self.overdue().is_none()
+        // Not before they are overdue: a run that ends sooner would hide them.
+        self.healed_at.is_none() || self.open.is_empty()
     }
 
     fn at_end(&mut self, at: Instant) -> Vec<Finding> {

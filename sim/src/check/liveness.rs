@@ -1,11 +1,11 @@
 //! Liveness: after the faults every live viewer reaches the live edge, and what is closed is quiet.
 //!
 //! A viewer is live when the plan has it join and not leave, its relay lets it in, and its tracks go
-//! on. It is at the live edge of a track when it gets an object, of a group that began after the
-//! faults, no later than [`EDGE`] after its publication.
+//! on. It is at the live edge of a track when it gets an object, not the first of its subgroup, of a group
+//! that began after the faults, no later than [`EDGE`] after its publication.
 
 use super::{Checker, Finding, Observation, Place, Seen, finding, micros};
-use crate::plan::{Access, NodeId, Plan, Role, TokenPlan};
+use crate::plan::{Access, NodeId, Plan, Role, TokenPlan, TrackPlan};
 use mainstem_core::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub struct Liveness {
     /// First group of each track that began after the faults.
     fresh: BTreeMap<u16, u64>,
     published: BTreeMap<Place, Instant>,
+    /// The first object of a group of each track that is not the first of its subgroup, if any is.
+    second: Vec<u64>,
     order: std::collections::VecDeque<Place>,
 }
 
@@ -56,6 +58,7 @@ impl Liveness {
             healed_at: None,
             fresh: BTreeMap::new(),
             published: BTreeMap::new(),
+            second: plan.tracks.iter().map(second_object).collect(),
             order: std::collections::VecDeque::new(),
         }
     }
@@ -71,6 +74,15 @@ impl Liveness {
         {
             self.published.remove(&oldest);
         }
+    }
+}
+
+fn second_object(track: &TrackPlan) -> u64 {
+    // Objects go to subgroups in turn.
+    if track.group_objects > track.subgroups {
+        track.subgroups
+    } else {
+        0
     }
 }
 
@@ -107,10 +119,11 @@ impl Checker for Liveness {
                 Ok(())
             }
             Seen::Delivered { place, .. } => {
-                let is_fresh = self
-                    .fresh
-                    .get(&place.track)
-                    .is_some_and(|fresh| place.group >= *fresh);
+                let fresh = self.fresh.get(&place.track);
+                let second = self.second.get(usize::from(place.track));
+                // A stream that does not go on has its first object all the same.
+                let goes_on = second.is_some_and(|second| place.object >= *second);
+                let is_fresh = goes_on && fresh.is_some_and(|fresh| place.group >= *fresh);
                 let published = self.published.get(place);
                 if is_fresh
                     && published.is_some_and(|at| observation.at.saturating_since(*at) <= EDGE)

@@ -10,6 +10,8 @@
 //! | [`payload`] | an object's bytes are f(track, group, object), wherever it is seen |
 //! | [`order`] | objects of a subgroup arrive in order, and none twice for one subscription |
 //! | [`ends`] | nothing before its publication, nothing after an end, and every end is told |
+//! | [`holes`] | no object of a subgroup is missing without a word |
+//! | [`conclusion`] | whoever watches a track hears of its end |
 //! | [`permission`] | nothing is granted or delivered beyond what a token says |
 //! | [`answers`] | every request is answered, or its session ends |
 //! | [`upstreams`] | a relay asks once for a track, and not longer than somebody watches |
@@ -23,7 +25,9 @@
 pub mod answers;
 pub mod bounds;
 pub mod closes;
+pub mod conclusion;
 pub mod ends;
+pub mod holes;
 pub mod liveness;
 pub mod order;
 pub mod payload;
@@ -113,6 +117,8 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Checker>> {
         Box::new(priority::Priority::new(plan)),
         Box::new(bounds::Bounds::new(plan)),
         Box::new(closes::Closes::new(plan)),
+        Box::new(holes::Holes::new(plan)),
+        Box::new(conclusion::Conclusion::new()),
         Box::new(liveness::Liveness::new(plan)),
     ]
 }

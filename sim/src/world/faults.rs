@@ -82,7 +82,8 @@ impl World {
             FaultKind::ResetStreams { ppm } => self.meddle(node, |each| each.resets_ppm = ppm),
             FaultKind::StopStreams { ppm } => self.meddle(node, |each| each.stops_ppm = ppm),
             FaultKind::Drain { to } => {
-                let timeout = fault.stop_ms.saturating_sub(fault.start_ms);
+                // Its end is to be seen before the process is replaced.
+                let timeout = fault.stop_ms.saturating_sub(fault.start_ms) * 3 / 4;
                 if let Some(slot) = self.slots.get_mut(node.index()) {
                     slot.drain(now, to, Duration::from_millis(timeout));
                 }

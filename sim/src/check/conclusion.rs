@@ -1,0 +1,103 @@
+//! Conclusion: whoever watches a track hears that its origin ended it.
+//!
+//! | class | what happened |
+//! |---|---|
+//! | `untold` | an origin ended a track, nothing was wrong since, and a viewer's subscription goes on |
+//!
+//! A viewer that comes after the end may wait for a track that is gone: only subscriptions that were accepted
+//! before the end count.
+
+use super::{Checker, Finding, Observation, Seen, finding};
+use crate::plan::NodeId;
+use mainstem_core::moqt::subscriber::Key;
+use mainstem_core::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const NAME: &str = "conclusion";
+/// How long the word may take when nothing is wrong: longer than the last streams of a track may.
+pub const TOLD_WITHIN: Duration = Duration::from_secs(15);
+
+type Subscription = (NodeId, u16, Key);
+
+/// See the module's description.
+#[derive(Debug, Default)]
+pub struct Conclusion {
+    asked: BTreeMap<Subscription, u16>,
+    accepted: BTreeSet<Subscription>,
+    /// Subscriptions to tracks that were ended, and since when.
+    waiting: BTreeMap<Subscription, Instant>,
+    ended: BTreeSet<u16>,
+    healed_at: Option<Instant>,
+}
+
+impl Conclusion {
+    /// Nothing has ended yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn forget(&mut self, is: impl Fn(&Subscription) -> bool) {
+        self.asked.retain(|of, _| !is(of));
+        self.accepted.retain(|of| !is(of));
+        self.waiting.retain(|of, _| !is(of));
+    }
+}
+
+impl Checker for Conclusion {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn observe(&mut self, observation: &Observation) -> Result<(), Finding> {
+        let (at, node, life) = (observation.at, observation.node, observation.life);
+        match &observation.seen {
+            Seen::Healed => self.healed_at = Some(at),
+            Seen::Asked { key, track, .. } => {
+                self.asked.insert((node, life, *key), *track);
+            }
+            Seen::Accepted { key, .. } if self.asked.contains_key(&(node, life, *key)) => {
+                self.accepted.insert((node, life, *key));
+            }
+            // An origin that was started again ends what it had ended: of that nobody need hear again.
+            Seen::TrackEnded { track, .. } if self.ended.insert(*track) => {
+                let watched = self
+                    .accepted
+                    .iter()
+                    .filter(|of| self.asked.get(of) == Some(track));
+                self.waiting.extend(watched.map(|of| (*of, at)));
+            }
+            Seen::Ended { key, .. } | Seen::Rejected { key, .. } | Seen::GaveUp { key } => {
+                let one = (node, life, *key);
+                self.forget(|of| *of == one);
+            }
+            Seen::Closed { session, .. } => {
+                self.forget(|(of, _, key)| *of == node && key.0 == *session);
+            }
+            Seen::Died | Seen::Started => self.forget(|(of, ..)| *of == node),
+            Seen::Closing => self.waiting.clear(),
+            _ => {}
+        }
+        let Some(healed) = self.healed_at else {
+            return Ok(());
+        };
+        let late = self
+            .waiting
+            .iter()
+            .find(|(_, since)| at.saturating_since(healed.max(**since)) > TOLD_WITHIN);
+        let Some((node, _, key)) = late.map(|(of, _)| *of) else {
+            return Ok(());
+        };
+        self.waiting.clear();
+        let message = format!(
+            "expected {node} to hear within {} s that the track of its request {} has ended",
+            TOLD_WITHIN.as_secs(),
+            key.1.0
+        );
+        Err(finding(NAME, "untold", observation, message))
+    }
+
+    fn is_content(&self) -> bool {
+        self.healed_at.is_none() || self.waiting.is_empty()
+    }
+}
