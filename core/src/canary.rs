@@ -30,8 +30,8 @@ pub enum Canary {
     ObjectsSwapped,
     /// A track leaves out an object in the middle of a subgroup, without a word.
     ObjectLeftOut,
-    /// The subscriber tells the end of a subgroup before its last object.
-    EndBeforeLastObject,
+    /// The subscriber tells the end of a subgroup when it has its first object.
+    EndToldEarly,
     /// A track never ends the streams of finished subgroups.
     FinLost,
     /// The relay keeps its upstream subscription after the last viewer left.
@@ -52,8 +52,6 @@ pub enum Canary {
     PastUnanswered,
     /// The subscriber does not tell its owner of GOAWAY.
     GoawayIgnored,
-    /// The relay takes routes that lead back to it.
-    HopsIgnored,
     /// The relay forgets its own timers and remembers its sessions' alone.
     TimerForgotten,
     /// The host never tells that a stream takes bytes again.
@@ -62,7 +60,7 @@ pub enum Canary {
 
 impl Canary {
     /// Every canary.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 20] = [
         Self::TokenExpiryIgnored,
         Self::TokenScopeIgnored,
         Self::CloseWithWrongCode,
@@ -70,7 +68,7 @@ impl Canary {
         Self::ObjectTwice,
         Self::ObjectsSwapped,
         Self::ObjectLeftOut,
-        Self::EndBeforeLastObject,
+        Self::EndToldEarly,
         Self::FinLost,
         Self::UpstreamLeaked,
         Self::UpstreamTwice,
@@ -81,7 +79,6 @@ impl Canary {
         Self::CacheBytesCountedTwice,
         Self::PastUnanswered,
         Self::GoawayIgnored,
-        Self::HopsIgnored,
         Self::TimerForgotten,
         Self::WritableLost,
     ];
@@ -96,7 +93,7 @@ impl Canary {
             Self::ObjectTwice => "object-twice",
             Self::ObjectsSwapped => "objects-swapped",
             Self::ObjectLeftOut => "object-left-out",
-            Self::EndBeforeLastObject => "end-before-last-object",
+            Self::EndToldEarly => "end-told-early",
             Self::FinLost => "fin-lost",
             Self::UpstreamLeaked => "upstream-leaked",
             Self::UpstreamTwice => "upstream-twice",
@@ -107,7 +104,6 @@ impl Canary {
             Self::CacheBytesCountedTwice => "cache-bytes-counted-twice",
             Self::PastUnanswered => "past-unanswered",
             Self::GoawayIgnored => "goaway-ignored",
-            Self::HopsIgnored => "hops-ignored",
             Self::TimerForgotten => "timer-forgotten",
             Self::WritableLost => "writable-lost",
         }

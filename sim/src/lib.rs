@@ -13,6 +13,7 @@
 //! | [`nodes`] | origins, relays, viewers and hostile peers, with their owners' duties |
 //! | [`model`] | streams without QUIC's bytes, for mass seeds |
 //! | [`check`] | what must hold, one file per concern |
+//! | `canaries` | proof that they look: deliberate faults, and who catches them; a feature |
 //! | [`shrink`] | smaller plans that fail in the same way |
 //! | [`experiment`] | numbers: what loss, distance and a narrow link do to viewers |
 //! | [`quic`] | real QUIC and TLS without entropy of their own |
@@ -24,6 +25,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "canaries")]
+pub mod canaries;
 pub mod check;
 pub mod experiment;
 pub mod links;

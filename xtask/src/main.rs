@@ -6,6 +6,7 @@
 //! | `coverage` | says which normative row of `spec/` is proved by which test |
 //! | `test` | everything that has to be green, with a summary at the end |
 //! | `bench` | measures the fan-out, beside other relays that are installed |
+//! | `canaries` | puts faults into the machines and has the simulator's checkers find them |
 //! | `experiments` | measures viewers in simulated worlds, and draws what came of it |
 //! | `fuzz` | runs the fuzz targets in turn, with coverage |
 //! | `interop` | runs relays and clients of others and ours against each other |
@@ -21,6 +22,7 @@
 )]
 
 mod bench;
+mod canaries;
 mod coverage;
 mod demo;
 mod experiments;
@@ -54,6 +56,8 @@ enum Command {
     Test(test::Arguments),
     /// Measure what one stream to many viewers costs, beside other relays.
     Bench(bench::Arguments),
+    /// Put faults into the machines, one after the other, and have the simulator's checkers find them.
+    Canaries(canaries::Arguments),
     /// Measure viewers in simulated worlds, and write the tables and pictures of `docs/SIMULATION.md`.
     Experiments(experiments::Arguments),
     /// Run the fuzz targets in turn, and say what each has covered.
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Canaries(arguments) => canaries::run(&arguments),
         Command::Experiments(arguments) => experiments::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Interop(arguments) => interop::run(&arguments),

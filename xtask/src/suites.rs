@@ -120,6 +120,12 @@ pub(crate) const SUITES: &[Suite] = &[
         Work::Tests(&["--workspace"], &[]),
     ),
     Suite::new(
+        "canaries",
+        "each deliberate fault is found by the simulator's checker for it",
+        &[],
+        Work::Cargo(&["xtask", "canaries"]),
+    ),
+    Suite::new(
         "mutations",
         "20,000 mutated inputs a parser: no panic, no growth",
         &[],

@@ -280,9 +280,7 @@ impl Subscriber {
         while let Some((session, event)) = self.sessions.poll_event() {
             if let Some(event) = self.translate(session, event) {
                 let at = self.place_of(&event);
-                if canary::is_on(Canary::ObjectTwice) && matches!(event, Event::Object { .. }) {
-                    self.events.push_back(event.clone());
-                }
+                self.spoil(&event);
                 self.events.insert(at, event);
             }
         }
@@ -290,14 +288,27 @@ impl Subscriber {
 
     /// Where an event goes in line: last, unless a fault is on.
     fn place_of(&self, event: &Event) -> usize {
-        let after_object = matches!(self.events.back(), Some(Event::Object { .. }));
-        let is_wrong = match event {
-            Event::Object { .. } => canary::is_on(Canary::ObjectsSwapped),
-            Event::SubgroupEnded { .. } => canary::is_on(Canary::EndBeforeLastObject),
-            _ => false,
+        let is_wrong = canary::is_on(Canary::ObjectsSwapped)
+            && matches!(event, Event::Object { .. })
+            && matches!(self.events.back(), Some(Event::Object { .. }));
+        self.events.len().saturating_sub(usize::from(is_wrong))
+    }
+
+    /// What faults say before an event.
+    fn spoil(&mut self, event: &Event) {
+        let Event::Object { key, object } = event else {
+            return;
         };
-        let back = usize::from(after_object && is_wrong);
-        self.events.len().saturating_sub(back)
+        if canary::is_on(Canary::ObjectTwice) {
+            self.events.push_back(event.clone());
+        }
+        if canary::is_on(Canary::EndToldEarly) {
+            self.events.push_back(Event::SubgroupEnded {
+                key: *key,
+                group: object.group,
+                end: StreamEnd::Finished,
+            });
+        }
     }
 
     fn ended(&mut self, key: Key, reason: String) -> Option<Event> {

@@ -128,7 +128,7 @@ impl Relay {
                 if canary::is_on(Canary::TokenExpiryIgnored) => {}
             Timer::SessionExpiry(session) if canary::is_on(Canary::CloseWithWrongCode) => {
                 let reason = "auth_failed: the token has expired";
-                self.deny_session(session, SessionCode::INTERNAL_ERROR, reason);
+                self.deny_session(session, SessionCode::PROTOCOL_VIOLATION, reason);
             }
             Timer::SessionExpiry(session) => {
                 let expires = self.peers.get(&session).and_then(|peer| peer.expires);

@@ -12,7 +12,6 @@
 //! | it holds the receiver itself | UNINTERESTED: the route leads back here |
 
 use super::{RELAY_ID_BYTES, RelayId};
-use crate::canary::{self, Canary};
 use crate::moqt::error::RequestCode;
 use crate::moqt::parameter::{AuthorizationToken, Parameters};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -69,9 +68,6 @@ pub(super) fn from_parameters(
             RequestCode::UNAUTHORIZED,
             "the hop list does not begin with its sender",
         ));
-    }
-    if canary::is_on(Canary::HopsIgnored) {
-        return Ok(hops);
     }
     if hops.iter().collect::<BTreeSet<_>>().len() != hops.len() {
         return Err((MALFORMED, "the hop list names a relay twice"));
