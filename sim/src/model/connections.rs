@@ -11,7 +11,9 @@ use super::connection::{Begin, Connection, Context, Sessions};
 use super::packet::{Ack, Body, Carried, Connect, ConnectionId, Frame, Hello, ModelPacket, Terms};
 use super::{ModelConfig, ModelTransmit};
 use mainstem_core::time::Instant;
-use mainstem_core::transport::{Carrier, Closed, Input, Output, SessionId, Side};
+use mainstem_core::transport::{
+    Carrier, Closed, Input, Output, SessionId, Side, StreamEvent, StreamId,
+};
 use mainstem_quic::{ConnectError, ConnectRequest, Counters, Liveness, Refusal};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -202,7 +204,7 @@ impl Connections {
         } = output
         {
             self.inputs
-                .retain(|input| !input.is_received_on(session, stream));
+                .retain(|input| !is_received_on(input, session, stream));
         }
         if let Some(index) = self.sessions.connection_of(session_of(&output)) {
             self.with(index, |connection, cx| connection.perform(output, cx));
@@ -500,6 +502,19 @@ impl Connections {
         self.accepts = left.unwrap_or(0);
         left.is_some()
     }
+}
+
+/// Whether it brings something of the peer's direction of a stream.
+fn is_received_on(input: &Input, of: SessionId, on: StreamId) -> bool {
+    use StreamEvent::{Data, Finished, Reset};
+    matches!(
+        input,
+        Input::Stream {
+            session,
+            stream,
+            event: Data(_) | Finished | Reset(_),
+        } if (*session, *stream) == (of, on)
+    )
 }
 
 fn session_of(output: &Output) -> SessionId {
