@@ -12,8 +12,9 @@
 //! page can by a name of its own; on any other it is not started without a key, which requests show as
 //! `authorization: Bearer <key>`.
 //!
-//! Limits: [`CONNECTIONS_MAX`] connections, [`HEAD_TIMEOUT`] for each request head; logs are bounded by
-//! [`crate::EventLogConfig`].
+//! Limits: [`CONNECTIONS_MAX`] connections, [`HEAD_TIMEOUT`] for each request head, [`CONNECTION_TIMEOUT`]
+//! for each connection, so that nobody keeps others out by asking and never reading; logs are bounded
+//! by [`crate::EventLogConfig`]. Dropping it ends the connections as well.
 
 use crate::metrics::{Figures, render};
 use crate::server::{Inside, RelayServer};
@@ -38,6 +39,7 @@ use std::time::Duration;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 /// Sessions that a list holds.
 const SESSIONS_MAX: usize = 10_000;
@@ -45,6 +47,8 @@ const SESSIONS_MAX: usize = 10_000;
 const CONNECTIONS_MAX: usize = 32;
 /// How long a request head may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may last, with all that is asked and answered on it.
+const CONNECTION_TIMEOUT: Duration = Duration::from_mins(1);
 /// Pause after an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -137,12 +141,18 @@ fn router(inside: Inside, key: Option<Secret>) -> Router {
 
 async fn serve(listener: impl Accept, router: Router) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
     loop {
-        // The semaphore is never closed.
-        let Ok(slot) = slots.clone().acquire_owned().await else {
-            return;
+        let accepting = async {
+            // The semaphore is never closed.
+            let slot = slots.clone().acquire_owned().await.ok()?;
+            Some((listener.accept().await.ok()?.0, slot))
         };
-        let Ok((stream, _)) = listener.accept().await else {
+        let accepted = tokio::select! {
+            accepted = accepting => accepted,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+        };
+        let Some((stream, slot)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -155,9 +165,10 @@ async fn serve(listener: impl Accept, router: Router) {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the admin ended early");
+        connections.spawn(async move {
+            match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+                Ok(Ok(())) | Err(_) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a connection to the admin ended early"),
             }
             drop(slot);
         });
