@@ -22,15 +22,17 @@
 
 pub mod cache;
 pub mod delays;
+mod delivery;
 pub mod fetched;
 mod history;
+mod limits;
 mod priority;
 mod rules;
 pub mod serving;
 pub mod span;
 mod subscription;
 
-use crate::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
+use crate::moqt::error::{PublishDoneCode, RequestCode};
 use crate::moqt::filter::sets::FilterSets;
 use crate::moqt::filter::{Filter, LocationRange};
 use crate::moqt::message::RequestError;
@@ -45,60 +47,11 @@ use cache::{Cache, End, Inserted, Source, SubgroupInfo};
 use delays::Delays;
 use rules::Defaults;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-use subscription::{Served, Subscription};
+use subscription::Subscription;
 
+pub use limits::Limits;
 pub use priority::{Ranks, stream_priority, subgroup_priority};
 pub use rules::Timeouts;
-
-/// Bounds of one track.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// What is retained.
-    pub cache: cache::Limits,
-    /// Unfinished groups older than the newest that a subscriber may have before it loses the
-    /// oldest.
-    pub groups_behind_max: usize,
-    /// How long ago such a group must have begun to be lost: groups that arrive in a burst, after a
-    /// publisher's hiccup, are no sign of a slow subscriber.
-    pub late_after: Duration,
-    /// Unfinished groups that a burst may leave, however young they are.
-    pub burst_groups_max: usize,
-    /// Bytes handed to a stream in one go.
-    pub burst_bytes: usize,
-    /// Subscribers from which on an object is written once for all of them: a copy of its payload, and
-    /// less to do for each stream.
-    pub framed_from: usize,
-    /// Payload bytes up to which it is.
-    pub framed_bytes_max: usize,
-    /// How long the last streams of an ended track may take.
-    pub end_timeout: Duration,
-    /// Ranges in the range filters of one subscription.
-    pub filter_ranges_max: usize,
-    /// Fetches and fills that an original publisher answers at a time, per session.
-    pub fetches_max: usize,
-    /// How long the transport may take nothing for a subscriber that loses groups before its
-    /// subscription ends, as too far behind.
-    pub hopeless_after: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            cache: cache::Limits::default(),
-            groups_behind_max: 2,
-            late_after: Duration::from_secs(1),
-            burst_groups_max: 7,
-            burst_bytes: 64 << 10,
-            framed_from: 8,
-            framed_bytes_max: 1 << 20,
-            end_timeout: Duration::from_secs(5),
-            filter_ranges_max: 64,
-            fetches_max: 64,
-            hopeless_after: Duration::from_secs(30),
-        }
-    }
-}
 
 /// A subscription's name: unique within a machine.
 pub type SubscriberKey = (SessionId, RequestId);
@@ -585,127 +538,6 @@ impl Track {
                 LocationRange { start, end: None }
             }
             Some(filter) => filter.resolve(largest),
-        }
-    }
-
-    fn offer_retained(&mut self, now: Instant, sessions: &mut Sessions, key: SubscriberKey) {
-        let Some(subscription) = self.subscriptions.get(&key) else {
-            return;
-        };
-        let from = subscription.range.start.group;
-        let retained: Vec<(u64, u64)> = self
-            .cache
-            .groups_from(from)
-            .flat_map(|(id, group)| group.subgroups.keys().map(move |subgroup| (id, *subgroup)))
-            .collect();
-        for (group, subgroup) in retained {
-            if let Some(subscription) = self.subscriptions.get_mut(&key) {
-                subscription.rank(sessions, key, group);
-            }
-            self.serve(now, sessions, key, group, subgroup);
-        }
-    }
-
-    fn serve_all(&mut self, now: Instant, sessions: &mut Sessions, group: u64, subgroup: u64) {
-        let Some(cached) = self.cache.subgroup(group, subgroup) else {
-            return;
-        };
-        let served = Served {
-            place: (group, subgroup),
-            cached,
-            defaults: &self.defaults,
-            burst: self.limits.burst_bytes,
-        };
-        let mut settled = Vec::new();
-        for (key, subscription) in &mut self.subscriptions {
-            let lost = subscription.make_room(now, sessions, *key, group, &self.limits);
-            if lost > 0 {
-                self.counters.groups_dropped += lost;
-                if subscription.is_hopeless(now, &self.limits) {
-                    subscription.reset_all(sessions, *key, StreamCode::TOO_FAR_BEHIND);
-                    let reason = "the viewer takes nothing";
-                    let code = PublishDoneCode::TOO_FAR_BEHIND;
-                    subscription.ending = Some((code, reason, now));
-                    settled.push(*key);
-                    continue;
-                }
-            }
-            let sent = subscription.serve(now, sessions, *key, &served);
-            self.counters.objects_sent += sent.objects;
-            self.counters.bytes_sent += sent.bytes;
-            self.counters.groups_expired += sent.late;
-            self.deadlines.extend(sent.until.map(|at| (at, *key)));
-            if cached.finished.is_some()
-                && let Some(at) =
-                    subscription.subgroup_deadline((group, subgroup), cached, &self.defaults)
-            {
-                self.deadlines.insert((at, *key));
-            }
-            if subscription.ending.is_some() {
-                settled.push(*key);
-            }
-        }
-        for key in settled {
-            self.settle(now, sessions, key);
-        }
-    }
-
-    fn serve(
-        &mut self,
-        now: Instant,
-        sessions: &mut Sessions,
-        key: SubscriberKey,
-        group: u64,
-        subgroup: u64,
-    ) {
-        let Some(subscription) = self.subscriptions.get_mut(&key) else {
-            return;
-        };
-        if let Some(cached) = self.cache.subgroup(group, subgroup) {
-            let served = Served {
-                place: (group, subgroup),
-                cached,
-                defaults: &self.defaults,
-                burst: self.limits.burst_bytes,
-            };
-            let sent = subscription.serve(now, sessions, key, &served);
-            self.counters.objects_sent += sent.objects;
-            self.counters.bytes_sent += sent.bytes;
-            self.counters.groups_expired += sent.late;
-            self.deadlines.extend(sent.until.map(|at| (at, key)));
-            if cached.finished.is_some()
-                && let Some(at) =
-                    subscription.subgroup_deadline((group, subgroup), cached, &self.defaults)
-            {
-                self.deadlines.insert((at, key));
-            }
-        }
-        self.settle(now, sessions, key);
-    }
-
-    fn drop_group(&mut self, sessions: &mut Sessions, group: u64) {
-        for (key, subscription) in &mut self.subscriptions {
-            self.counters.groups_cut += subscription.drop_group(sessions, *key, group);
-        }
-    }
-
-    /// Sends PUBLISH_DONE to an ending subscription that has nothing left to send.
-    fn settle(&mut self, now: Instant, sessions: &mut Sessions, key: SubscriberKey) {
-        let Some(subscription) = self.subscriptions.get(&key) else {
-            return;
-        };
-        let Some((code, reason, deadline)) = subscription.ending else {
-            return;
-        };
-        if subscription.is_sending() && now < deadline {
-            return;
-        }
-        self.unsubscribe(key);
-        self.ended.push(key);
-        let (session, request) = key;
-        if let Some(session) = sessions.session_mut(session) {
-            // The request may be gone already; then nobody is left to be told.
-            let _ = session.publish_done(request, code, reason);
         }
     }
 }
