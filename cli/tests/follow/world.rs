@@ -31,6 +31,8 @@ const SECRET: &str = "relay-secret-of-the-tests";
 const HTTP: u16 = 80;
 const TICK: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How often the database is looked after, in real time, while the virtual time stands still.
+const LOOK: Duration = Duration::from_micros(100);
 const SEEDS: u64 = 3;
 const RELAYS: [&str; 3] = ["relay-a", "relay-b", "relay-c"];
 
@@ -69,6 +71,14 @@ pub(crate) fn worlds(script: Script) {
     }
 }
 
+/// In memory where the system has files there: a loaded disk takes its time for every commit.
+fn folder() -> TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    tempfile::tempdir_in(memory)
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
 fn run(seed: u64, script: Script) {
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
@@ -81,7 +91,7 @@ fn run(seed: u64, script: Script) {
     let world = Rc::new(World {
         seed,
         relays,
-        dir: tempfile::tempdir().unwrap(),
+        dir: folder(),
         account: RefCell::new(None),
         is_up: Cell::new(false),
         kill: Cell::new(None),
@@ -195,7 +205,7 @@ async fn serve(world: Rc<World>) -> turmoil::Result {
     let probe = running.probe();
     loop {
         while probe.queries() > 0 {
-            spawn_blocking(std::thread::yield_now).await?;
+            spawn_blocking(|| std::thread::park_timeout(LOOK)).await?;
         }
         sleep(TICK).await;
     }

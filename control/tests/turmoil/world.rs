@@ -28,6 +28,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) const TICK: Duration = Duration::from_millis(5);
 
 const HTTP: u16 = 80;
+/// How often the database is looked after, in real time, while the virtual time stands still.
+const LOOK: Duration = Duration::from_micros(100);
 const SEEDS: u64 = 4;
 
 /// What the hosts of one world share with its test.
@@ -64,6 +66,14 @@ pub(crate) fn worlds(change: fn(&mut Limits), clients: &[(&'static str, Script)]
     }
 }
 
+/// In memory where the system has files there: a loaded disk takes its time for every commit.
+fn folder() -> TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    tempfile::tempdir_in(memory)
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
 fn run(seed: u64, limits: Limits, clients: &[(&'static str, Script)]) {
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
@@ -74,7 +84,7 @@ fn run(seed: u64, limits: Limits, clients: &[(&'static str, Script)]) {
         .build();
     let world = Rc::new(World {
         seed,
-        dir: tempfile::tempdir().unwrap(),
+        dir: folder(),
         limits,
         account: RefCell::new(None),
         is_up: Cell::new(false),
@@ -147,7 +157,7 @@ async fn serve(world: Rc<World>) -> turmoil::Result {
             if world.is_free.get() || world.queries.get() == 0 {
                 break;
             }
-            spawn_blocking(std::thread::yield_now).await?;
+            spawn_blocking(|| std::thread::park_timeout(LOOK)).await?;
         }
         sleep(TICK).await;
     }

@@ -148,27 +148,33 @@ async fn serve(world: Rc<World>, change: fn(&mut Config)) -> turmoil::Result {
     let running = Engine::start_on(config, listener)?;
     let _ = world.metrics.set(Arc::clone(&running.metrics));
     world.running.replace(Some(running));
+    let probe = world.running.borrow().as_ref().unwrap().probe();
     let (mut seen, mut busy) = (0, 0_u32);
     loop {
         if let Some(patience) = world.stop.take() {
-            let (running, began) = (world.running.take().unwrap(), Instant::now());
-            running.stop(patience).await;
-            world.stopped.set(Some(began.elapsed()));
-            std::future::pending::<()>().await;
+            tokio::task::spawn_local(stop(Rc::clone(&world), patience));
+            // It ends broadcasts, which no bytes tell of.
+            busy = u32::MAX;
         }
         let now = world.figure(|all| &all.received_bytes_total) + world.connections();
-        busy = if now == seen {
-            busy.saturating_sub(1)
-        } else {
-            BUSY_TURNS
-        };
+        if now != seen {
+            busy = busy.max(BUSY_TURNS);
+        }
         seen = now;
         if busy > 0 {
-            let probe = world.running.borrow().as_ref().unwrap().probe();
-            tokio::task::spawn_blocking(move || assert!(probe.is_responsive())).await?;
+            busy -= 1;
+            // One that has stopped answers no more.
+            let probe = probe.clone();
+            tokio::task::spawn_blocking(move || probe.is_responsive()).await?;
         }
         sleep(TICK).await;
     }
+}
+
+async fn stop(world: Rc<World>, patience: Duration) {
+    let (running, began) = (world.running.take().unwrap(), Instant::now());
+    running.stop(patience).await;
+    world.stopped.set(Some(began.elapsed()));
 }
 
 /// Answers `POST /streams/resolve` as the control plane does.
