@@ -69,6 +69,7 @@ fn groups_of_a_stalled_viewer_stay_in_their_order_however_far_apart() {
 
 #[test]
 fn a_subgroup_that_is_all_sent_is_given_up_when_its_time_out_passes() {
+    covers!("MOQT19-8-9", "MOQT19-8-10");
     for timeout in [None, Some(500)] {
         let (mut world, publisher, request, viewer) = world(Parameters {
             subgroup_delivery_timeout_ms: timeout,

@@ -159,6 +159,7 @@ fn what_a_lost_publisher_does_not_bring_is_fetched_from_the_other() {
 
 #[test]
 fn subgroup_with_a_hole_that_stays_is_never_ended_as_a_whole_one() {
+    covers!("MOQT19-11.4.3-2", "MOQT19-11.4.3-5");
     for draft in ["moqt-22", "moqt-18"] {
         let mut twins = Twins::new(draft);
         twins.lose_whole();
