@@ -145,6 +145,10 @@ impl Viewer {
         if !joins || moving.asked.remove(&name).is_none() {
             return;
         }
+        // What the new relay is slow to bring is asked for, before it counts as lost.
+        if let Some(lane) = self.lanes.get_mut(&name) {
+            lane.resume();
+        }
         if let Some(old) = self.tracks.insert(name, key)
             && old != key
         {
