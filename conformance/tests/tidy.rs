@@ -112,6 +112,10 @@ fn machines_do_not_know_whether_they_are_tested() {
 
 #[test]
 fn deliberate_faults_are_in_no_build_that_does_not_ask_for_them() {
+    const ABOUT_THE_EXAMPLE: [&str; 2] = [
+        r#"name = "canaries""#,
+        r#"required-features = ["canaries"]"#,
+    ];
     let mut features = 0;
     for package in packages().values() {
         let manifest = root().join(&package.folder).join("Cargo.toml");
@@ -122,7 +126,7 @@ fn deliberate_faults_are_in_no_build_that_does_not_ask_for_them() {
             features += usize::from(is_feature);
             // Neither a default feature nor a dependency may bring them along.
             assert!(
-                is_feature || line == r#"required-features = ["canaries"]"#,
+                is_feature || ABOUT_THE_EXAMPLE.contains(&line),
                 "{} may have canaries as a feature of its own and nowhere else: {line}",
                 package.folder.display()
             );
