@@ -1,3 +1,5 @@
+//! Experiments print what their worlds came to.
+
 use super::measure::Meter;
 use super::{BUFFER, all};
 use crate::check::{Checker, Observation, Place, Seen};

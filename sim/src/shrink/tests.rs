@@ -1,3 +1,5 @@
+//! What the shrinker cuts, and what it keeps.
+
 use super::{Failure, Limits, Shrunk, shrink};
 use crate::plan::{
     Fault, FaultKind, LinkPlan, NodeId, NodePlan, OriginPlan, Plan, Profile, RelayPlan, Role,
