@@ -9,7 +9,7 @@
 //! | `unblamed` | a relay closed a session for a broken rule, and named no fault |
 
 use super::{Checker, Finding, Observation, Seen, finding};
-use crate::plan::{Behaviour, NodeId, Plan, Role};
+use crate::plan::{Behaviour, FaultKind, NodeId, Plan, Role};
 use mainstem_core::moqt::error::SessionCode;
 use mainstem_core::transport::{Closed, Origin, SessionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +38,8 @@ pub struct Closes {
     kinds: BTreeMap<NodeId, Kind>,
     told_to_go: BTreeSet<(NodeId, u16, SessionId)>,
     is_closing: bool,
+    /// A relay that goes away ends whoever had no time to do wrong without blame.
+    has_drain: bool,
 }
 
 impl Closes {
@@ -55,6 +57,10 @@ impl Closes {
             kinds: kinds.collect(),
             told_to_go: BTreeSet::new(),
             is_closing: false,
+            has_drain: plan
+                .faults
+                .iter()
+                .any(|fault| matches!(fault.kind, FaultKind::Drain { .. })),
         }
     }
 }
@@ -119,6 +125,9 @@ impl Checker for Closes {
                 let code = SessionCode(*code);
                 let class = match self.kinds.get(&node) {
                     Some(Kind::WellBehaved) => unjust(*by, code, was_told),
+                    Some(Kind::Hostile(_)) if self.has_drain && code == SessionCode::NO_ERROR => {
+                        None
+                    }
                     Some(Kind::Hostile(behaviour)) => lenient(*behaviour, *by, code),
                     None => None,
                 };
