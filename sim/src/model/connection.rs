@@ -23,7 +23,9 @@ use super::recovery::Recovery;
 use super::streams::Streams;
 use bytes::Bytes;
 use mainstem_core::time::Instant;
-use mainstem_core::transport::{Carrier, Closed, Input, Origin, Output, SessionId, Side};
+use mainstem_core::transport::{
+    Carrier, Closed, Input, Origin, Output, SessionId, Side, StreamEvent, StreamId,
+};
 use mainstem_quic::{Counters, Limits, Refusal};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -47,6 +49,21 @@ pub(super) struct Context<'a> {
     pub(super) sessions: &'a mut Sessions,
     pub(super) counters: &'a mut Counters,
     pub(super) refusals: &'a mut VecDeque<Refusal>,
+}
+
+impl Context<'_> {
+    /// Nothing that arrived on a stream is delivered once the application has stopped it, also what
+    /// arrived together with the piece that made it stop.
+    fn forget_data_of(&mut self, session: SessionId, stream: StreamId) {
+        self.inputs.retain(|input| match input {
+            Input::Stream {
+                session: of_session,
+                stream: of,
+                event: StreamEvent::Data(_) | StreamEvent::Finished | StreamEvent::Reset(_),
+            } => (*of_session, *of) != (session, stream),
+            _ => true,
+        });
+    }
 }
 
 /// Which connection carries which session; ids are never reused.
@@ -342,7 +359,12 @@ impl Connection {
             Output::Reset { stream, code, .. } => {
                 self.streams.reset(stream, self.code(code));
             }
-            Output::Stop { stream, code, .. } => {
+            Output::Stop {
+                session,
+                stream,
+                code,
+            } => {
+                cx.forget_data_of(session, stream);
                 self.streams.stop(stream, self.code(code));
             }
             Output::Datagram { data, until, .. } => self.datagram(data, until, cx),

@@ -39,6 +39,10 @@ struct Stream {
     is_reading: bool,
 }
 
+/// The code of streams that go with their session: no news for the application, which is told of the
+/// session's end. No application's code is as large.
+const GONE: u64 = u64::MAX;
+
 /// All streams of one session. See the module's description.
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -232,7 +236,7 @@ impl Streams {
         let streams = std::mem::take(&mut self.by_id);
         for stream in streams.into_values().filter(|it| it.is_reading) {
             if let Some(stream) = stream.wire {
-                self.control.push_back(Frame::Stop { stream, code: 0 });
+                self.control.push_back(Frame::Stop { stream, code: GONE });
             }
         }
         self.by_wire.clear();
@@ -503,7 +507,7 @@ impl Streams {
         }
         let is_known = stream.is_writing || stream.is_reading;
         self.abandon(id, code);
-        if is_known {
+        if is_known && code != GONE {
             self.told.push_back((id, StreamEvent::Stopped(code)));
         }
     }
