@@ -4,12 +4,15 @@
 //! |---|---|
 //! | `--plan FILE` or `--seed N` | one world, and tells what it came to |
 //! | `--minutes M` or `--seeds N` | many worlds on all processors, from `--seed` on |
+//! | `experiments` | worlds that differ in one thing, and what viewers get in them |
 //!
 //! Exit code 1 on a finding. The plan of each world with one is saved, and the line that replays it is
 //! printed. The worlds themselves know no clock and no thread; both belong to this command.
 
+mod experiments;
 mod many;
 mod one;
+mod shrink;
 
 use crate::failure::Failure;
 use anyhow::Context;
@@ -19,7 +22,10 @@ use std::path::PathBuf;
 
 /// Run simulated worlds.
 #[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub action: Option<Action>,
     /// The world of this seed; with --minutes or --seeds, the first one
     #[arg(long, value_name = "N", conflicts_with = "plan")]
     pub seed: Option<u64>,
@@ -53,6 +59,9 @@ pub(crate) struct Arguments {
     /// Print the plan and run nothing
     #[arg(long, conflicts_with_all = ["minutes", "seeds"])]
     pub print_plan: bool,
+    /// Cut the plan of a world with a finding down to what the finding needs, and save it
+    #[arg(long, conflicts_with_all = ["minutes", "seeds", "print_plan"])]
+    pub shrink: bool,
     /// Print one JSON object at the end
     #[arg(long)]
     pub json: bool,
@@ -61,8 +70,18 @@ pub(crate) struct Arguments {
     pub save: PathBuf,
 }
 
+/// Something else than worlds and their findings.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub(crate) enum Action {
+    /// Measure what viewers get in worlds that differ in one thing
+    Experiments(experiments::Arguments),
+}
+
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(Action::Experiments(arguments)) = &arguments.action {
+        return experiments::run(arguments);
+    }
     if arguments.minutes.is_some() || arguments.seeds.is_some() {
         return many::run(arguments);
     }

@@ -37,10 +37,14 @@ pub(super) fn run(arguments: &Arguments, plan: &Plan) -> Result<(), Failure> {
     {
         return Err(Failure::Code(1, difference.to_string()));
     }
-    if report.findings.is_empty() {
+    let Some(finding) = report.findings.first() else {
         return Ok(());
-    }
-    let again = match &arguments.plan {
+    };
+    let smaller = arguments
+        .shrink
+        .then(|| super::shrink::run(arguments, plan, finding))
+        .transpose()?;
+    let again = match smaller.as_ref().or(arguments.plan.as_ref()) {
         Some(file) => format!("mainstem sim --plan {}", file.display()),
         None => arguments.replay(plan.seed),
     };

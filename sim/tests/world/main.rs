@@ -9,4 +9,5 @@ mod determinism;
 mod faults;
 mod plans;
 mod regressions;
+mod shrinking;
 mod smoke;
