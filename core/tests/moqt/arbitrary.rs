@@ -4,7 +4,12 @@
 #[path = "arbitrary/messages.rs"]
 mod messages;
 
-pub(crate) use messages::{any_message, message};
+#[allow(
+    unused_imports,
+    reason = "two crates of tests share this file, and one of them takes whole streams of messages"
+)]
+pub(crate) use messages::any_message;
+pub(crate) use messages::message;
 
 use bytes::Bytes;
 use mainstem_core::moqt::error::{PublishDoneCode, RequestCode};
