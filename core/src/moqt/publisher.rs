@@ -22,6 +22,9 @@ use crate::time::Instant;
 use crate::transport::{Action, App, Closed, Input, SessionId, StreamId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+/// What a subscription's PUBLISH_DONE says when its track is over.
+const TRACK_ENDED: &str = "the publisher ended the track";
+
 /// What happened to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -61,6 +64,8 @@ pub struct Publisher {
     limits: track::Limits,
     namespaces: BTreeSet<TrackNamespace>,
     tracks: BTreeMap<FullTrackName, Track>,
+    /// Those of them that the owner ended: who asks for one gets what is retained, and its end.
+    ended: BTreeSet<FullTrackName>,
     /// Which track a relay's SUBSCRIBE is for.
     subscriptions: BTreeMap<(SessionId, RequestId), FullTrackName>,
     /// Fetches and fills that wait for the transport.
@@ -78,6 +83,7 @@ impl Publisher {
             limits,
             namespaces: BTreeSet::new(),
             tracks: BTreeMap::new(),
+            ended: BTreeSet::new(),
             subscriptions: BTreeMap::new(),
             answers: BTreeMap::new(),
             announcing: BTreeSet::new(),
@@ -104,9 +110,10 @@ impl Publisher {
         self.process(now);
     }
 
-    /// Makes a track, or gives an existing one new properties.
+    /// Makes a track, or gives an existing one new properties; one that was ended goes on.
     pub fn create_track(&mut self, name: FullTrackName, properties: Properties) {
         let limits = self.limits;
+        self.ended.remove(&name);
         self.tracks
             .entry(name)
             .and_modify(|track| track.set_properties(properties.clone()))
@@ -123,8 +130,8 @@ impl Publisher {
         self.tracks.get(name).map_or(0, Track::subscribers_len)
     }
 
-    /// Publishes an object. An unknown track is the caller's error and changes nothing. Whoever
-    /// publishes here is the original publisher: the first object of a subgroup is said to be it.
+    /// Publishes an object. An unknown or ended track is the caller's error and changes nothing.
+    /// Whoever publishes here is the original publisher: the first object of a subgroup is said to be it.
     pub fn publish(
         &mut self,
         now: Instant,
@@ -132,12 +139,16 @@ impl Publisher {
         info: SubgroupInfo,
         object: Object,
     ) {
-        if let Some(track) = self.tracks.get_mut(name) {
+        if let Some(track) = self.tracks.get_mut(name)
+            && !self.ended.contains(name)
+        {
             let info = SubgroupInfo {
                 first_object: true,
                 ..info
             };
             track.publish(now, &mut self.sessions, info, object, None);
+            let ended = track.take_ended();
+            self.forget(ended);
         }
         self.process(now);
     }
@@ -146,20 +157,25 @@ impl Publisher {
     pub fn end_subgroup(&mut self, now: Instant, name: &FullTrackName, group: u64, subgroup: u64) {
         if let Some(track) = self.tracks.get_mut(name) {
             track.end_subgroup(now, &mut self.sessions, group, subgroup, End::Finished);
+            let ended = track.take_ended();
+            self.forget(ended);
         }
         self.process(now);
     }
 
-    /// Ends a track: its subscriptions get PUBLISH_DONE once all is sent.
+    /// Ends a track: its subscriptions, also those that come later, get PUBLISH_DONE once all that
+    /// is retained and wanted is sent.
     pub fn end_track(&mut self, now: Instant, name: &FullTrackName) {
         if let Some(track) = self.tracks.get_mut(name) {
-            let reason = "the publisher ended the track";
+            self.ended.insert(name.clone());
             track.finish(
                 now,
                 &mut self.sessions,
                 PublishDoneCode::TRACK_ENDED,
-                reason,
+                TRACK_ENDED,
             );
+            let ended = track.take_ended();
+            self.forget(ended);
         }
         self.process(now);
     }
@@ -171,6 +187,7 @@ impl Publisher {
             return false;
         }
         self.tracks.remove(name);
+        self.ended.remove(name);
         true
     }
 
@@ -250,6 +267,8 @@ impl Publisher {
                     && let Some((track, sessions)) = self.track_of(key)
                 {
                     track.handle_writable(now, sessions, key, stream);
+                    let ended = track.take_ended();
+                    self.forget(ended);
                 }
             }
             SessionEvent::Stopped {
@@ -354,6 +373,7 @@ impl Publisher {
                         self.subscriptions.insert(key, subscribe.track.clone());
                         track.subscribe(now, &mut self.sessions, key, &subscribe.parameters);
                         self.fill(now, key, request, &subscribe.parameters);
+                        self.end_late(now, key);
                     }
                     return;
                 }
@@ -383,6 +403,26 @@ impl Publisher {
         let _ = open.reject(request, refusal);
     }
 
+    /// A subscription to a track that was ended before hears so after what is retained.
+    fn end_late(&mut self, now: Instant, key: (SessionId, RequestId)) {
+        let code = PublishDoneCode::TRACK_ENDED;
+        if let Some(name) = self.subscriptions.get(&key)
+            && self.ended.contains(name)
+            && let Some(track) = self.tracks.get_mut(name)
+        {
+            track.finish_one(now, &mut self.sessions, key, code, TRACK_ENDED);
+            let ended = track.take_ended();
+            self.forget(ended);
+        }
+    }
+
+    /// These subscriptions were sent PUBLISH_DONE.
+    fn forget(&mut self, ended: Vec<(SessionId, RequestId)>) {
+        for key in ended {
+            self.subscriptions.remove(&key);
+        }
+    }
+
     /// The track that a relay's subscription is for, and the sessions to send it on.
     fn track_of(&mut self, key: (SessionId, RequestId)) -> Option<(&mut Track, &mut Sessions)> {
         let name = self.subscriptions.get(&key)?;
@@ -409,11 +449,14 @@ impl App for Publisher {
     fn handle_timeout(&mut self, now: Instant) {
         self.sessions.handle_timeout(now);
         self.process(now);
+        let mut ended = Vec::new();
         for track in self.tracks.values_mut() {
             if track.next_timeout().is_some_and(|at| at <= now) {
                 track.handle_timeout(now, &mut self.sessions);
+                ended.append(&mut track.take_ended());
             }
         }
+        self.forget(ended);
         self.process(now);
     }
 

@@ -321,6 +321,49 @@ fn ended_track_ends_its_subscriptions_after_the_last_object() {
 }
 
 #[test]
+fn whoever_comes_after_the_end_of_a_track_gets_its_last_group_and_its_end() {
+    for draft in DRAFTS {
+        let mut world = World::published(draft);
+        for group in 1..3 {
+            world.publish(group, 0);
+            world.end_group(group);
+        }
+        let now = world.net.now;
+        let end = |world: &World| {
+            let mut publisher = world.publisher.1.borrow_mut();
+            publisher.app.end_track(now, &name("video"));
+        };
+        end(&world);
+        for _ in 0..2 {
+            let viewer = world.watch("moqt-22");
+            assert_eq!(viewer.seen(), [(2, 0)], "publisher at {draft}");
+            let is_end = |event: &subscriber::Event| matches!(event, subscriber::Event::Ended { reason, .. } if reason.contains("ended"));
+            assert!(viewer.has(is_end), "publisher at {draft}");
+        }
+        world.publish(3, 0);
+        let viewer = world.watch(draft);
+        assert_eq!(viewer.seen(), [(2, 0)], "nothing follows the end");
+        let publisher = world.publisher.1.borrow();
+        assert_eq!(publisher.app.subscribers_len(&name("video")), 0);
+    }
+}
+
+#[test]
+fn track_that_is_made_again_after_its_end_goes_on() {
+    let mut world = World::published("moqt-18");
+    let now = world.net.now;
+    {
+        let app = &mut world.publisher.1.borrow_mut().app;
+        app.end_track(now, &name("video"));
+        app.create_track(name("video"), Properties::default());
+    }
+    let viewer = world.watch("moqt-22");
+    world.publish(1, 0);
+    assert_eq!(viewer.seen(), [(1, 0)]);
+    assert!(!viewer.has(|event| matches!(event, subscriber::Event::Ended { .. })));
+}
+
+#[test]
 fn unpublished_track_is_refused() {
     let mut world = World::new(Policy::Open);
     let viewer = world.watch("moqt-22");

@@ -4,8 +4,7 @@
 //! |---|---|
 //! | `untold` | an origin ended a track, nothing was wrong since, and a viewer's subscription goes on |
 //!
-//! A viewer that comes after the end may wait for a track that is gone: only subscriptions that were accepted
-//! before the end count.
+//! A viewer that comes after the end hears so as well: whoever accepts its subscription knows.
 
 use super::{Checker, Finding, Observation, Seen, finding};
 use crate::plan::NodeId;
@@ -56,16 +55,25 @@ impl Checker for Conclusion {
             Seen::Asked { key, track, .. } => {
                 self.asked.insert((node, life, *key), *track);
             }
-            Seen::Accepted { key, .. } if self.asked.contains_key(&(node, life, *key)) => {
-                self.accepted.insert((node, life, *key));
+            Seen::Accepted { key, .. } => {
+                let one = (node, life, *key);
+                if let Some(track) = self.asked.get(&one) {
+                    self.accepted.insert(one);
+                    if self.ended.contains(track) {
+                        self.waiting.insert(one, at);
+                    }
+                }
             }
-            // An origin that was started again ends what it had ended: of that nobody need hear again.
-            Seen::TrackEnded { track, .. } if self.ended.insert(*track) => {
+            // An origin that was started again ends what it had ended: that is no new word.
+            Seen::TrackEnded { track, .. } => {
+                self.ended.insert(*track);
                 let watched = self
                     .accepted
                     .iter()
                     .filter(|of| self.asked.get(of) == Some(track));
-                self.waiting.extend(watched.map(|of| (*of, at)));
+                for of in watched {
+                    self.waiting.entry(*of).or_insert(at);
+                }
             }
             Seen::Ended { key, .. } | Seen::Rejected { key, .. } | Seen::GaveUp { key } => {
                 let one = (node, life, *key);

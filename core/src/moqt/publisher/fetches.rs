@@ -238,6 +238,8 @@ impl Publisher {
             && let Some(track) = self.tracks.get_mut(&answer.track)
         {
             track.count_fill(now, &mut self.sessions, answer.request, false);
+            let ended = track.take_ended();
+            self.forget(ended);
         }
     }
 }

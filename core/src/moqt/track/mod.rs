@@ -496,15 +496,27 @@ impl Track {
         code: PublishDoneCode,
         reason: &'static str,
     ) {
-        let deadline = now + self.limits.end_timeout;
         let keys: Vec<SubscriberKey> = self.subscribers().collect();
         for key in keys {
-            if let Some(subscription) = self.subscriptions.get_mut(&key) {
-                subscription.ending = Some((code, reason, deadline));
-                self.deadlines.insert((deadline, key));
-            }
-            self.settle(now, sessions, key);
+            self.finish_one(now, sessions, key, code, reason);
         }
+    }
+
+    /// Ends one subscription, likewise.
+    pub fn finish_one(
+        &mut self,
+        now: Instant,
+        sessions: &mut Sessions,
+        key: SubscriberKey,
+        code: PublishDoneCode,
+        reason: &'static str,
+    ) {
+        let deadline = now + self.limits.end_timeout;
+        if let Some(subscription) = self.subscriptions.get_mut(&key) {
+            subscription.ending = Some((code, reason, deadline));
+            self.deadlines.insert((deadline, key));
+        }
+        self.settle(now, sessions, key);
     }
 
     /// The next deadline of an ending subscription or of a finished subgroup.
