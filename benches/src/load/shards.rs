@@ -164,6 +164,7 @@ fn translate(event: Event, clock: Clock) -> Option<(SessionId, Seen)> {
         Event::SubgroupEnded { .. }
         | Event::Goaway { .. }
         | Event::FetchAccepted { .. }
+        | Event::FillAccepted { .. }
         | Event::FetchObject { .. }
         | Event::FetchGap { .. }
         | Event::FetchEnded { .. } => return None,

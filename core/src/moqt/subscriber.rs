@@ -73,6 +73,12 @@ pub enum Event {
         /// Whether that is the end of the track.
         end_of_track: bool,
     },
+    /// The publisher agreed to fill a subscription. A stream of it that is abandoned before its first
+    /// byte arrived says nothing: objects and [`Self::FetchEnded`] may not come.
+    FillAccepted {
+        /// The subscription that is to be filled.
+        key: Key,
+    },
     /// An object arrived that was fetched, or that fills a subscription.
     FetchObject {
         /// The fetch, or the subscription that is filled.
@@ -331,6 +337,7 @@ impl Subscriber {
                 accepted: Accepted::Fetch(_),
                 ..
             }
+            | SessionEvent::Updated { .. }
             | SessionEvent::FetchObject { .. }
             | SessionEvent::FetchGap { .. }
             | SessionEvent::FetchEnded { .. }) => self.translate_fetch(session, event)?,
@@ -380,7 +387,6 @@ impl Subscriber {
             // A subscriber asks for tracks only, and sends no objects.
             SessionEvent::Accepted { .. }
             | SessionEvent::Update { .. }
-            | SessionEvent::Updated { .. }
             | SessionEvent::Namespace { .. }
             | SessionEvent::NamespaceDone { .. }
             | SessionEvent::PublishSkipped { .. }
@@ -413,6 +419,13 @@ impl Subscriber {
                     end_of_track: answer.end_of_track,
                 }
             }
+            // Updates of ours ask for fills; one that is refused ends its subscription.
+            SessionEvent::Updated {
+                request,
+                answer: Ok(_),
+            } => Event::FillAccepted {
+                key: (session, request),
+            },
             SessionEvent::FetchObject {
                 request, object, ..
             } => Event::FetchObject {

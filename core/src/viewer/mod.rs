@@ -216,7 +216,7 @@ impl Viewer {
             }
             TrackEvent::Goaway { session, uri } => self.begin_move(session, uri),
             TrackEvent::Accepted { key, largest } => self.check_resumed(key, largest),
-            TrackEvent::FetchAccepted { .. } => {}
+            TrackEvent::FetchAccepted { .. } | TrackEvent::FillAccepted { .. } => {}
             TrackEvent::FetchObject { key, object } => self.take_fill(now, key, &object),
             TrackEvent::FetchGap { key, kind, .. } => self.note_fill_gap(key, kind),
             TrackEvent::FetchEnded { key, end } => {

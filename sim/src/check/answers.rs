@@ -3,9 +3,12 @@
 //! | class | what happened |
 //! |---|---|
 //! | `unanswered` | nothing came for a request within [`ANSWERED_WITHIN`] of it and of the faults' end |
+//!
+//! A fill is answered with its stream. Where streams are abandoned in the middle, its first bytes may never come
+//! and nobody hears which fill that was: there the word that the update was accepted counts.
 
 use super::{Checker, Finding, Observation, Seen, finding};
-use crate::plan::NodeId;
+use crate::plan::{FaultKind, NodeId, Plan};
 use mainstem_core::moqt::subscriber::Key;
 use mainstem_core::time::Instant;
 use std::collections::BTreeMap;
@@ -16,8 +19,10 @@ const NAME: &str = "answers";
 pub const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 
 /// See the module's description.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Answers {
+    /// Whether data streams may be abandoned in the middle.
+    loses_streams: bool,
     /// What is open, whether it is of the past, and since when.
     open: BTreeMap<(NodeId, Key, bool), Instant>,
     healed_at: Option<Instant>,
@@ -25,8 +30,18 @@ pub struct Answers {
 
 impl Answers {
     /// Nothing asked yet.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(plan: &Plan) -> Self {
+        let loses_streams = plan.faults.iter().any(|fault| {
+            matches!(
+                fault.kind,
+                FaultKind::ResetStreams { .. } | FaultKind::StopStreams { .. }
+            )
+        });
+        Self {
+            loses_streams,
+            open: BTreeMap::new(),
+            healed_at: None,
+        }
     }
 
     fn answered(&mut self, node: NodeId, key: Key) {
@@ -55,6 +70,7 @@ impl Checker for Answers {
             | Seen::Ended { key, .. }
             | Seen::PastEnded { key, .. }
             | Seen::GaveUp { key } => self.answered(node, *key),
+            Seen::FillAccepted { key } if self.loses_streams => self.answered(node, *key),
             Seen::Closed { session, .. } => {
                 self.open
                     .retain(|(of, key, _), _| *of != node || key.0 != *session);

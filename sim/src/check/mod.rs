@@ -112,7 +112,7 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Checker>> {
         Box::new(order::Order::new()),
         Box::new(ends::Ends::new(plan)),
         Box::new(permission::Permission::new(plan)),
-        Box::new(answers::Answers::new()),
+        Box::new(answers::Answers::new(plan)),
         Box::new(upstreams::Upstreams::new(plan)),
         Box::new(priority::Priority::new(plan)),
         Box::new(bounds::Bounds::new(plan)),

@@ -147,6 +147,11 @@ pub enum Seen {
         /// How.
         end: StreamEnd,
     },
+    /// A viewer heard that its subscription is to be filled.
+    FillAccepted {
+        /// The request.
+        key: Key,
+    },
     /// The stream of a fetch or fill ended at a viewer.
     PastEnded {
         /// The request.
@@ -298,6 +303,7 @@ impl std::fmt::Display for Seen {
             Self::SubgroupEnded { key, group, end } => {
                 write!(f, "{} group {group} {end:?}", name(key))
             }
+            Self::FillAccepted { key } => write!(f, "{} past accepted", name(key)),
             Self::PastEnded { key, end } => write!(f, "{} past {end:?}", name(key)),
             Self::Ended { key, track, reason } => {
                 write!(f, "{} t{track} over: {reason}", name(key))

@@ -243,6 +243,7 @@ impl Viewer {
             Event::FetchAccepted { key, .. } => {
                 self.seen.push_back(Seen::Accepted { key, largest: None });
             }
+            Event::FillAccepted { key } => self.seen.push_back(Seen::FillAccepted { key }),
             Event::FetchGap { .. } => {}
         }
         false
