@@ -91,8 +91,9 @@ impl Entry {
         self.track.subscribers().chain(asking.copied())
     }
 
+    /// Whether it has ended and nobody asked for it again since.
     pub(in crate::moqt::relay) fn is_ending(&self) -> bool {
-        self.is_ending
+        self.is_ending && self.waiting.is_empty()
     }
 
     /// Whether a session has the track from here, or waits for it.

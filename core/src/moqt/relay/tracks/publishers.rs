@@ -96,7 +96,7 @@ impl Relay {
                         .keys()
                         .any(|(session, _)| *session == publisher.0);
                     let is_made = entry.made_by.is_some();
-                    entry.has_viewers() && !asked && !is_made && !entry.is_ending
+                    entry.has_viewers() && !asked && !is_made && !entry.is_ending()
                 })
             })
             .map(|(name, id)| (name.clone(), *id))
@@ -383,7 +383,7 @@ impl Relay {
         if !entry.upstreams.is_empty() || entry.made_by.is_some() {
             return;
         }
-        if entry.has_viewers() && !entry.is_ending {
+        if entry.has_viewers() && !entry.is_ending() {
             entry.orphaned_until = Some(now + self.config.publisher_linger);
             // Somebody else may publish the namespace already.
             if !canary::is_on(Canary::ResubscribeForgotten) && self.subscribe_upstream(now, id) {
