@@ -43,24 +43,30 @@ impl Bounds {
             let limits = &node.limits;
             let cache = &usual.track.cache;
             let live = limits.groups.unwrap_or(cache.groups_max);
-            // One that is being filled, and what was fetched for viewers that asked for the past.
+            // One that is being filled, and what was fetched: for viewers that asked for the past, and for
+            // relays whose upstream was away for a while.
             let groups = live + 1 + cache.history_groups_max;
+            let fetches = plan.nodes.iter().any(|node| match &node.role {
+                Role::Viewer(viewer) => viewer.past_groups.is_some(),
+                Role::Relay(relay) => !relay.upstreams.is_empty(),
+                Role::Origin(_) | Role::Hostile(_) => false,
+            });
             let of_track = |track: &crate::plan::TrackPlan| {
                 let objects = usize::try_from(track.group_objects).unwrap_or(usize::MAX);
                 objects.saturating_mul(track.object_bytes_max.saturating_add(64))
             };
             let bytes = plan.tracks.iter().map(|track| {
-                let asks_past = plan.nodes.iter().any(
-                    |node| matches!(&node.role, Role::Viewer(viewer) if viewer.past_groups.is_some()),
-                );
-                let groups = if asks_past { groups } else { live + 1 };
+                let groups = if fetches { groups } else { live + 1 };
                 of_track(track).saturating_mul(groups)
             });
-            let hard = limits.cache_bytes_hard.unwrap_or(usual.cache_bytes_hard_max);
+            let hard = limits
+                .cache_bytes_hard
+                .unwrap_or(usual.cache_bytes_hard_max);
             let bound = Bound {
                 cache_bytes: hard,
                 groups_bytes: bytes.fold(0, usize::saturating_add),
-                unsent_bytes: u64::try_from(host.unsent_bytes_max).unwrap_or(u64::MAX) + UNSENT_SLACK,
+                unsent_bytes: u64::try_from(host.unsent_bytes_max).unwrap_or(u64::MAX)
+                    + UNSENT_SLACK,
                 sessions: limits.connections.unwrap_or(host.connections_max),
             };
             Some((id, bound))
