@@ -7,9 +7,12 @@
 //! | `no-goaway` | a session was closed for staying after GOAWAY, and no GOAWAY had come |
 //! | `own-fault` | a relay closed a hostile peer's session with an internal error |
 //! | `unblamed` | a relay closed a session for a broken rule, and named no fault |
+//!
+//! A GOAWAY that is lost may be overtaken by the close that follows it: where packets get lost while a relay goes
+//! away, `no-goaway` is not held.
 
 use super::{Checker, Finding, Observation, Seen, finding};
-use crate::plan::{Behaviour, FaultKind, NodeId, Plan, Role};
+use crate::plan::{Behaviour, Fault, FaultKind, LinkPlan, NodeId, Plan, Role};
 use mainstem_core::moqt::error::SessionCode;
 use mainstem_core::transport::{Closed, Origin, SessionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +43,8 @@ pub struct Closes {
     is_closing: bool,
     /// A relay that goes away ends whoever had no time to do wrong without blame.
     has_drain: bool,
+    /// Packets may get lost while a relay goes away.
+    may_miss_goaway: bool,
 }
 
 impl Closes {
@@ -57,12 +62,26 @@ impl Closes {
             kinds: kinds.collect(),
             told_to_go: BTreeSet::new(),
             is_closing: false,
-            has_drain: plan
-                .faults
-                .iter()
-                .any(|fault| matches!(fault.kind, FaultKind::Drain { .. })),
+            has_drain: drains(plan).next().is_some(),
+            may_miss_goaway: may_miss_goaway(plan),
         }
     }
+}
+
+fn drains(plan: &Plan) -> impl Iterator<Item = &Fault> {
+    let is_drain = |fault: &&Fault| matches!(fault.kind, FaultKind::Drain { .. });
+    plan.faults.iter().filter(is_drain)
+}
+
+fn may_miss_goaway(plan: &Plan) -> bool {
+    let is_narrow = |link: &LinkPlan| link.bytes_per_second > 0;
+    let narrow = is_narrow(&plan.link) || plan.links.iter().any(|each| is_narrow(&each.link));
+    let harms = |drain: &Fault, other: &Fault| {
+        let overlaps = other.start_ms < drain.stop_ms && drain.start_ms < other.stop_ms;
+        let moves = matches!(other.kind, FaultKind::AddressChange);
+        overlaps && (moves || !other.kind.is_of_node())
+    };
+    drains(plan).any(|drain| narrow || plan.faults.iter().any(|other| harms(drain, other)))
 }
 
 /// What is wrong with the end of a session of somebody who keeps the rules.
@@ -116,6 +135,7 @@ impl Checker for Closes {
             }
             Seen::Closed { session, closed } => {
                 let was_told = self.told_to_go.remove(&(node, life, *session));
+                let was_told = was_told || self.may_miss_goaway;
                 let Closed::Application { by, code, reason } = closed else {
                     return Ok(());
                 };

@@ -82,10 +82,9 @@ impl World {
             FaultKind::ResetStreams { ppm } => self.meddle(node, |each| each.resets_ppm = ppm),
             FaultKind::StopStreams { ppm } => self.meddle(node, |each| each.stops_ppm = ppm),
             FaultKind::Drain { to } => {
-                // Its end is to be seen before the process is replaced.
-                let timeout = fault.stop_ms.saturating_sub(fault.start_ms) * 3 / 4;
+                let until = Instant::ZERO + Duration::from_millis(fault.stop_ms);
                 if let Some(slot) = self.slots.get_mut(node.index()) {
-                    slot.drain(now, to, Duration::from_millis(timeout));
+                    slot.drain(now, to, until);
                 }
             }
             _ => {}

@@ -36,6 +36,8 @@ pub(super) struct Slot {
     waiting_bytes: usize,
     metrics_at: Instant,
     pub(super) meddling: Meddling,
+    /// It is to go away, to there and by then, as soon as it does anything again.
+    drain: Option<(Option<NodeId>, Instant)>,
     has_left: bool,
 }
 
@@ -54,6 +56,7 @@ impl Slot {
             waiting_bytes: 0,
             metrics_at: Instant::ZERO,
             meddling: Meddling::default(),
+            drain: None,
             has_left: false,
         }
     }
@@ -77,6 +80,7 @@ impl Slot {
     /// Ends its life without a word.
     pub(super) fn crash(&mut self) {
         self.node = None;
+        self.drain = None;
         self.waiting.clear();
         self.waiting_bytes = 0;
         self.life = self.life.saturating_add(1);
@@ -115,6 +119,7 @@ impl Slot {
                 node.handle_packet(now, from, packet);
             }
         }
+        self.take_drain(now);
     }
 
     pub(super) fn take_packet(
@@ -202,8 +207,20 @@ impl Slot {
         }
     }
 
-    pub(super) fn drain(&mut self, now: Instant, to: Option<NodeId>, timeout: Duration) {
-        if let Some(node) = &mut self.node {
+    /// It goes away in order, and is replaced at `until`.
+    pub(super) fn drain(&mut self, now: Instant, to: Option<NodeId>, until: Instant) {
+        self.drain = Some((to, until));
+        if self.pauses == 0 {
+            self.take_drain(now);
+        }
+    }
+
+    fn take_drain(&mut self, now: Instant) {
+        if let Some((to, until)) = self.drain.take()
+            && let Some(node) = &mut self.node
+        {
+            // Its end is to be seen before the process is replaced.
+            let timeout = until.saturating_since(now) * 3 / 4;
             node.drain(now, to, timeout);
         }
     }
