@@ -1,0 +1,3 @@
+/** Entry of `session.worker.js`: one session per Worker, driven by messages. */
+
+export {};
