@@ -14,3 +14,14 @@ export type {
   ViewerStats,
 } from './viewer/options.ts';
 export type { PublisherOptions, PublisherState, PublisherStats, Rendition } from './publisher/options.ts';
+
+export { audioTrack, mseType, parseCatalog, videoTrack } from './catalog.ts';
+export type { Catalog, CatalogTrack } from './catalog.ts';
+export { Streams } from './streams.ts';
+export type { StreamsOptions } from './streams.ts';
+export { StreamsError } from './streams-errors.ts';
+export type { StreamsErrorCode } from './streams-errors.ts';
+export { LiveInput } from './streams-inputs.ts';
+export type { FreshStreamKey, IngestKind, LiveInputData, LiveInputStatus, SignedPlaybackUrl } from './streams-inputs.ts';
+export type { SigningAlgorithm, SigningKey, SigningKeyData } from './streams-keys.ts';
+export { parsePlaybackUrl, parseRelayUrl, playbackUrl } from './streams-urls.ts';
