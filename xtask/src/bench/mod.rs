@@ -2,7 +2,8 @@
 //!
 //! For each number of viewers every relay is measured in turn, by the same generator
 //! (`benches/src/fanout.rs`) and within one run, the relay alone on one core and the generator on
-//! another. Only the ratios carry over to other machines.
+//! another. Single measurements differ by a tenth and more on a machine that is not alone, so there
+//! are rounds, and the median of them counts. Only the ratios carry over to other machines.
 //!
 //! Relays that are not installed are named and left out; `--peers` says where they are.
 
@@ -13,7 +14,7 @@ use crate::{house, run};
 use anyhow::{Context as _, Result, bail};
 use relays::Relay;
 use report::{Measurement, Report};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 #[derive(clap::Args)]
@@ -24,6 +25,9 @@ pub(crate) struct Arguments {
     /// Seconds of each measurement, after the warm-up.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
+    /// Times that each is measured; the median counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
     /// Relays to measure.
     #[arg(
         long,
@@ -74,25 +78,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         bail!("no relay to measure");
     }
     let versions = found.iter().map(|(relay, program)| relay.version(program));
-    let mut report = Report::new(versions.collect(), arguments.seconds);
+    let mut report = Report::new(versions.collect(), arguments.seconds, arguments.rounds);
     println!("{}", report::HEAD);
     for viewers in &arguments.viewers {
-        for (relay, program) in &found {
-            if *relay != Relay::Mainstem && *viewers > arguments.rival_viewers_max {
-                continue;
-            }
-            let measured = measure(arguments, *relay, program, *viewers);
-            match measured {
-                Ok(measurement) => {
-                    println!("{}", measurement.row());
-                    report.add(measurement);
-                }
-                // A rival that breaks down is a result; ours must not.
-                Err(error) if *relay != Relay::Mainstem => {
-                    println!("{} {viewers}: {error:#}", relay.name());
-                    report.add_failure(relay.name(), *viewers, &format!("{error:#}"));
-                }
-                Err(error) => return Err(error),
+        for _ in 0..arguments.rounds {
+            for (relay, program) in &found {
+                one(arguments, *relay, program, *viewers, &mut report)?;
             }
         }
     }
@@ -104,6 +95,32 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         house::write(path, &report.page())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Measures one relay once and puts what came into the report.
+fn one(
+    arguments: &Arguments,
+    relay: Relay,
+    program: &Path,
+    viewers: usize,
+    report: &mut Report,
+) -> Result<()> {
+    if relay != Relay::Mainstem && viewers > arguments.rival_viewers_max {
+        return Ok(());
+    }
+    match measure(arguments, relay, program, viewers) {
+        Ok(measurement) => {
+            println!("{}", measurement.row());
+            report.add(measurement);
+        }
+        // A rival that breaks down is a result; ours must not.
+        Err(error) if relay != Relay::Mainstem => {
+            println!("{} {viewers}: {error:#}", relay.name());
+            report.add_failure(relay.name(), viewers, &format!("{error:#}"));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 fn build() -> Result<()> {
@@ -120,7 +137,7 @@ fn build() -> Result<()> {
 fn measure(
     arguments: &Arguments,
     relay: Relay,
-    program: &std::path::Path,
+    program: &Path,
     viewers: usize,
 ) -> Result<Measurement> {
     let directory = house::target_dir()
