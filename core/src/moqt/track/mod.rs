@@ -157,11 +157,11 @@ impl Track {
         self.subscriptions.range(of_session).next().is_some()
     }
 
-    /// What a subscription says that a joining FETCH or a fill rests on.
+    /// What a subscription says that a joining FETCH or a fill rests on; it may do so until PUBLISH_DONE
+    /// is sent, also when the track has ended.
     pub fn joined(&self, key: SubscriberKey) -> Option<fetched::Joined> {
         let subscription = self.subscriptions.get(&key)?;
-        let ends = subscription.ending.is_some();
-        (!ends).then_some(fetched::Joined {
+        Some(fetched::Joined {
             forward: subscription.forward,
             priority: subscription.priority,
             ..subscription.joined

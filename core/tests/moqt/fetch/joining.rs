@@ -164,3 +164,33 @@ fn fill_is_sent_before_its_subscription_ends() {
         assert!(node.events.iter().any(ended), "{draft}");
     }
 }
+
+#[test]
+fn past_is_served_to_a_subscription_whose_track_has_ended() {
+    for draft in ["moqt-22", "moqt-20", "moqt-18", "moqt-16"] {
+        let mut world = World::new(draft);
+        world.watch();
+        world.publish_groups(0..3, 2);
+        let client = world.join();
+        let subscription = client.subscribe(from_next_object());
+        world.net.settle();
+        world.net.stall(client.id, client.session, true);
+        world.publish_groups(3..4, 40);
+        let now = world.net.now;
+        {
+            let app = &mut world.publisher.1.borrow_mut().app;
+            app.end_track(now, &name("video"));
+        }
+        world.net.settle();
+        let key = {
+            let app = &mut client.node.borrow_mut().app;
+            app.join(subscription, JoinStart::Absolute(0)).unwrap()
+        };
+        world.net.settle();
+        world.net.stall(client.id, client.session, false);
+        let fetched = client.fetched(key);
+        assert_eq!(fetched.refused, None, "{draft}");
+        assert_eq!(fetched.ends, [StreamEnd::Finished], "{draft}");
+        assert_eq!(fetched.items[..6], whole(0..3, 2), "{draft}");
+    }
+}
