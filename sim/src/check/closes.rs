@@ -8,11 +8,11 @@
 //! | `own-fault` | a relay closed a hostile peer's session with an internal error |
 //! | `unblamed` | a relay closed a session for a broken rule, and named no fault |
 //!
-//! A GOAWAY that is lost may be overtaken by the close that follows it: where packets get lost while a relay goes
-//! away, `no-goaway` is not held.
+//! A GOAWAY that is lost may be overtaken by the close that follows it: where packets get lost, or nobody reads them,
+//! before a relay has gone, `no-goaway` is not held.
 
 use super::{Checker, Finding, Observation, Seen, finding};
-use crate::plan::{Behaviour, Fault, FaultKind, LinkPlan, NodeId, Plan, Role};
+use crate::plan::{Behaviour, Fault, FaultKind, LinkPlan, NodeId, NodePlan, Plan, Role};
 use mainstem_core::moqt::error::SessionCode;
 use mainstem_core::transport::{Closed, Origin, SessionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +45,8 @@ pub struct Closes {
     has_drain: bool,
     /// Packets may get lost while a relay goes away.
     may_miss_goaway: bool,
+    /// Packets may get lost: a WebTransport session then ends with its connection, and nobody is told why.
+    may_lose_words: bool,
 }
 
 impl Closes {
@@ -64,6 +66,7 @@ impl Closes {
             is_closing: false,
             has_drain: drains(plan).next().is_some(),
             may_miss_goaway: may_miss_goaway(plan),
+            may_lose_words: is_narrow(plan) || plan.faults.iter().any(loses_packets),
         }
     }
 }
@@ -73,15 +76,34 @@ fn drains(plan: &Plan) -> impl Iterator<Item = &Fault> {
     plan.faults.iter().filter(is_drain)
 }
 
-fn may_miss_goaway(plan: &Plan) -> bool {
+/// Whether a link drops what it has no room for.
+fn is_narrow(plan: &Plan) -> bool {
     let is_narrow = |link: &LinkPlan| link.bytes_per_second > 0;
-    let narrow = is_narrow(&plan.link) || plan.links.iter().any(|each| is_narrow(&each.link));
-    let harms = |drain: &Fault, other: &Fault| {
-        let overlaps = other.start_ms < drain.stop_ms && drain.start_ms < other.stop_ms;
-        let moves = matches!(other.kind, FaultKind::AddressChange);
-        overlaps && (moves || !other.kind.is_of_node())
+    is_narrow(&plan.link) || plan.links.iter().any(|each| is_narrow(&each.link))
+}
+
+fn loses_packets(fault: &Fault) -> bool {
+    let stops = matches!(fault.kind, FaultKind::AddressChange | FaultKind::Pause);
+    stops || !fault.kind.is_of_node()
+}
+
+fn may_miss_goaway(plan: &Plan) -> bool {
+    let narrow = is_narrow(plan);
+    // A sender that lost much sends next to nothing for a while, also when nothing is lost any more.
+    let harms =
+        |drain: &Fault, other: &Fault| other.start_ms < drain.stop_ms && loses_packets(other);
+    let stalls = |drain: &Fault, node: &NodePlan| match &node.role {
+        Role::Viewer(viewer) => {
+            let mut stalls = viewer.stalls.iter();
+            stalls.any(|stall| stall.at_ms < drain.stop_ms)
+        }
+        Role::Origin(_) | Role::Relay(_) | Role::Hostile(_) => false,
     };
-    drains(plan).any(|drain| narrow || plan.faults.iter().any(|other| harms(drain, other)))
+    drains(plan).any(|drain| {
+        narrow
+            || plan.faults.iter().any(|other| harms(drain, other))
+            || plan.nodes.iter().any(|node| stalls(drain, node))
+    })
 }
 
 /// What is wrong with the end of a session of somebody who keeps the rules.
@@ -145,7 +167,10 @@ impl Checker for Closes {
                 let code = SessionCode(*code);
                 let class = match self.kinds.get(&node) {
                     Some(Kind::WellBehaved) => unjust(*by, code, was_told),
-                    Some(Kind::Hostile(_)) if self.has_drain && code == SessionCode::NO_ERROR => {
+                    Some(Kind::Hostile(_))
+                        if code == SessionCode::NO_ERROR
+                            && (self.has_drain || self.may_lose_words && reason.is_empty()) =>
+                    {
                         None
                     }
                     Some(Kind::Hostile(behaviour)) => lenient(*behaviour, *by, code),
