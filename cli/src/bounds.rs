@@ -9,9 +9,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Names of these settings, for variables.
-pub(crate) const NAMES: [&str; 6] = [
+pub(crate) const NAMES: [&str; 7] = [
     "cache_mb_max",
     "connections_per_address_max",
+    "unsent_mb_max",
     "event_log",
     "grease",
     "admin",
@@ -19,6 +20,8 @@ pub(crate) const NAMES: [&str; 6] = [
 ];
 /// Megabytes of recent groups, unless the settings say otherwise.
 const CACHE_MB_MAX: usize = 512;
+/// Megabytes that wait for slow sessions, unless the settings say otherwise.
+const UNSENT_MB_MAX: usize = 1024;
 
 /// On the command line.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -33,6 +36,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "COUNT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections_per_address_max: Option<usize>,
+    /// Megabytes that may wait for slow viewers, all together; past it those with most are closed [default: 1024]
+    #[arg(long, value_name = "MEGABYTES", value_parser = clap::value_parser!(u32).range(1..))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsent_mb_max: Option<u32>,
     /// Write an event log of every relay session to this folder, for qlog's tools
     #[arg(long, value_name = "FOLDER")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,6 +99,12 @@ impl Arguments {
     /// Connections that one address may have; 0 for no bound.
     pub(crate) fn connections_per_address_max(&self) -> usize {
         self.connections_per_address_max.unwrap_or(0)
+    }
+
+    /// Bytes that may wait for slow sessions, all together.
+    pub(crate) fn unsent_bytes_max(&self) -> usize {
+        let megabytes = self.unsent_mb_max.map_or(UNSENT_MB_MAX, |max| max as usize);
+        megabytes.saturating_mul(1 << 20)
     }
 
     /// Whether sessions are greased.

@@ -81,6 +81,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         upstreams: mesh.upstreams()?,
         reset_key: Some(reset_key(&folder)?),
         connections_per_address_max: common.bounds.connections_per_address_max(),
+        unsent_bytes_max: common.bounds.unsent_bytes_max(),
         event_log: common.bounds.event_log(&folder),
     })
     .map_err(anyhow::Error::from)?;

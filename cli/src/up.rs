@@ -137,6 +137,7 @@ impl Roles {
             clock_skew: mainstem_relay::CLOCK_SKEW_DEFAULT,
             reset_key: Some(reset_key(&folder)?),
             connections_per_address_max: common.bounds.connections_per_address_max(),
+            unsent_bytes_max: common.bounds.unsent_bytes_max(),
             event_log: common.bounds.event_log(&folder),
         })?;
         // Set once, after it was made.

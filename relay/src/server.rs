@@ -73,6 +73,8 @@ pub struct Config {
     pub reset_key: Option<[u8; 32]>,
     /// Connections that one address may have; 0 for no bound.
     pub connections_per_address_max: usize,
+    /// Bytes that may wait for slow sessions, all together; past it those with most are closed.
+    pub unsent_bytes_max: usize,
     /// Where the event logs of sessions go; `None` keeps none.
     pub event_log: Option<EventLogConfig>,
 }
@@ -126,6 +128,7 @@ impl RelayServer {
         let seed = mainstem_net::os_seed()?;
         let mut host = host_config(&clock, config.certificates, config.reset_key)?;
         host.limits.connections_per_address_max = config.connections_per_address_max;
+        host.limits.unsent_bytes_total_max = config.unsent_bytes_max;
         let logs_all = config.event_log.as_ref().is_some_and(|log| log.is_of_all);
         let event_log = config
             .event_log

@@ -74,6 +74,7 @@ async fn serve(world: Rc<World>) -> turmoil::Result {
         upstreams: Upstreams::default(),
         reset_key: None,
         connections_per_address_max: 0,
+        unsent_bytes_max: 1 << 30,
         event_log: None,
     })?;
     let listener = Listener(TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?);
