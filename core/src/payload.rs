@@ -60,6 +60,7 @@ impl Payload {
     }
 
     /// The same with another first byte: a fault, see [`canary`](crate::canary).
+    #[cfg(feature = "relay")]
     pub(crate) fn with_a_wrong_byte(&self) -> Self {
         let mut bytes = BytesMut::from(&self.to_bytes()[..]);
         if let Some(first) = bytes.first_mut() {

@@ -23,6 +23,7 @@
 //! | [`track`] | what is retained of a track, and who is served from it |
 //! | [`relay`] | the registry between publishers and subscribers |
 //! | [`publisher`], [`subscriber`] | the two kinds of client |
+//! | [`participant`] | both in one session, with tracks that outlive it |
 //! | [`moqtest`] | test tracks whose every object is known from their name |
 //!
 //! Decoding has three outcomes that are never mixed: a value, "more bytes are needed" (`None`),
@@ -39,6 +40,7 @@ pub mod moqtest;
 pub mod name;
 pub mod object;
 pub mod parameter;
+pub mod participant;
 pub mod property;
 pub mod publisher;
 #[cfg(feature = "relay")]

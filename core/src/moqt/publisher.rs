@@ -73,6 +73,9 @@ pub struct Publisher {
     /// Announcements that are not answered yet.
     announcing: BTreeSet<(SessionId, RequestId)>,
     events: VecDeque<Event>,
+    /// What sessions said that is not about publishing, for an owner that also subscribes in them;
+    /// `None` drops it.
+    foreign: Option<VecDeque<(SessionId, SessionEvent)>>,
 }
 
 impl Publisher {
@@ -88,7 +91,33 @@ impl Publisher {
             answers: BTreeMap::new(),
             announcing: BTreeSet::new(),
             events: VecDeque::new(),
+            foreign: None,
         }
+    }
+
+    /// One whose owner subscribes in the same sessions and takes what is about that by
+    /// [`Publisher::poll_foreign`].
+    pub(super) fn shared(config: session::Config, limits: track::Limits) -> Self {
+        Self {
+            foreign: Some(VecDeque::new()),
+            ..Self::new(config, limits)
+        }
+    }
+
+    /// What is not about publishing. Sessions that became ready and those that are over are told
+    /// here as well.
+    pub(super) fn poll_foreign(&mut self) -> Option<(SessionId, SessionEvent)> {
+        self.foreign.as_mut()?.pop_front()
+    }
+
+    /// The next event, for an owner that is a machine itself.
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The sessions, for what is not about publishing.
+    pub(super) fn sessions_mut(&mut self) -> &mut Sessions {
+        &mut self.sessions
     }
 
     /// Announces a namespace on all sessions, present and future.
@@ -229,12 +258,26 @@ impl Publisher {
         }
     }
 
+    /// Leaves an event to an owner that shares the sessions.
+    fn pass_on(&mut self, session: SessionId, event: SessionEvent) {
+        if let Some(foreign) = &mut self.foreign {
+            foreign.push_back((session, event));
+        }
+    }
+
     fn take(&mut self, now: Instant, session: SessionId, event: SessionEvent) {
         match event {
-            SessionEvent::Ready(_) => {
+            SessionEvent::Ready(ready) => {
                 for namespace in self.namespaces.clone() {
                     self.announce_on(session, &namespace);
                 }
+                self.pass_on(session, SessionEvent::Ready(ready));
+            }
+            event @ (SessionEvent::Accepted { request, .. }
+            | SessionEvent::Rejected { request, .. })
+                if self.foreign.is_some() && !self.announcing.contains(&(session, request)) =>
+            {
+                self.pass_on(session, event);
             }
             SessionEvent::Accepted { request, .. } => {
                 self.announcing.remove(&(session, request));
@@ -247,6 +290,21 @@ impl Publisher {
                 self.announcing.remove(&(session, request));
                 self.events.push_back(Event::Refused { session, error });
             }
+            SessionEvent::Closed(closed) => {
+                self.pass_on(session, SessionEvent::Closed(closed.clone()));
+                self.session_over(session, closed);
+            }
+            SessionEvent::Goaway(goaway) => {
+                let uri = goaway.new_session_uri;
+                self.events.push_back(Event::Goaway { session, uri });
+            }
+            event => self.take_served(now, session, event),
+        }
+    }
+
+    /// What is about a request of the relay. The rest is about subscribing, which a publisher does not.
+    fn take_served(&mut self, now: Instant, session: SessionId, event: SessionEvent) {
+        match event {
             SessionEvent::Request { request, message } => {
                 self.take_request(now, session, request, message);
             }
@@ -257,9 +315,10 @@ impl Publisher {
             } => {
                 self.take_update(now, (session, request), update, &parameters);
             }
-            SessionEvent::Cancelled { request, .. } => {
+            SessionEvent::Cancelled { request, code } => {
                 self.fetches_over(session, Some(request));
                 self.unsubscribe((session, request));
+                self.pass_on(session, SessionEvent::Cancelled { request, code });
             }
             SessionEvent::Writable { request, stream } => {
                 let key = (session, request);
@@ -281,25 +340,7 @@ impl Publisher {
                     track.handle_stopped(key, stream);
                 }
             }
-            SessionEvent::Closed(closed) => self.session_over(session, closed),
-            SessionEvent::Goaway(goaway) => {
-                let uri = goaway.new_session_uri;
-                self.events.push_back(Event::Goaway { session, uri });
-            }
-            // A publisher subscribes to nothing.
-            SessionEvent::Updated { .. }
-            | SessionEvent::Namespace { .. }
-            | SessionEvent::NamespaceDone { .. }
-            | SessionEvent::PublishSkipped { .. }
-            | SessionEvent::PublishDone { .. }
-            | SessionEvent::Object { .. }
-            | SessionEvent::SubgroupEnded { .. }
-            | SessionEvent::Datagram { .. }
-            | SessionEvent::FetchObject { .. }
-            | SessionEvent::FetchGap { .. }
-            | SessionEvent::FetchEnded { .. }
-            | SessionEvent::StateNotified { .. }
-            | SessionEvent::RequestGoaway { .. } => {}
+            event => self.pass_on(session, event),
         }
     }
 

@@ -31,6 +31,7 @@ mod offers;
 mod oracle;
 mod originals;
 mod own_requests;
+mod participant;
 mod passing;
 mod payload;
 mod ranks;
