@@ -86,7 +86,11 @@ export class Controls {
     const video = this.#video;
     video.addEventListener('volumechange', () => this.#showVolume());
     for (const kind of ['play', 'pause', 'playing', 'ended', 'emptied']) {
-      video.addEventListener(kind, () => this.#showPlaying());
+      // A new source makes the element forget events that it has not sent: sound is looked at as well.
+      video.addEventListener(kind, () => {
+        this.#showPlaying();
+        this.#showVolume();
+      });
     }
     video.textTracks.addEventListener('addtrack', () => this.#showCaptions());
     video.textTracks.addEventListener('removetrack', () => this.#showCaptions());

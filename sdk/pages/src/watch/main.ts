@@ -23,6 +23,8 @@ import { Readout, placeOf } from './readout.ts';
 const TICK_MS = 250;
 /** How long a lost connection may be looked for before the page says so. */
 const UNREACHABLE_AFTER_MS = 4000;
+/** Pause before the page begins anew what its viewer has given up. */
+const AGAIN_AFTER_MS = 5000;
 
 class Player {
   readonly #link = readLink(location);
@@ -68,6 +70,7 @@ class Player {
     const heard = <T extends unknown[]>(run: (...said: T) => void) => (...said: T): void => {
       if (round === this.#round) run(...said);
     };
+    clearTimeout(this.#unreachableTimer);
     this.#viewer?.stop();
     this.#card.hide();
     this.#view('loading');
@@ -155,6 +158,11 @@ class Player {
   /** Shows what is the matter. */
   #fail(trouble: Trouble): void {
     clearTimeout(this.#unreachableTimer);
+    // The viewer looks for its relay by itself until it has given up; then the page does.
+    const isGivenUp = this.#viewer?.state === 'failed' || this.#viewer?.state === 'idle';
+    if (trouble === 'unreachable' && isGivenUp) {
+      this.#unreachableTimer = window.setTimeout(() => this.#start(), AGAIN_AFTER_MS);
+    }
     this.#view('message');
     this.#controls.showPlace('none');
     this.#card.show(message(trouble, () => this.#start()));

@@ -21,6 +21,8 @@ export class Readout {
     transport: element('s-transport', HTMLElement),
   };
 
+  #last: [ViewerStats, HTMLVideoElement] | undefined;
+
   constructor() {
     this.#button.title = 'Statistics';
     this.#button.addEventListener('click', () => this.toggle());
@@ -28,10 +30,12 @@ export class Readout {
 
   toggle(): void {
     this.#panel.hidden = !this.#panel.hidden;
+    if (this.#last !== undefined) this.show(...this.#last);
     this.#button.setAttribute('aria-expanded', String(!this.#panel.hidden));
   }
 
   show(stats: ViewerStats, video: HTMLVideoElement): void {
+    this.#last = [stats, video];
     const latency = stats.latencyMs === null ? '' : `${duration(Math.max(0, stats.latencyMs))} behind the camera`;
     const stalls = stats.stalls === 0 ? 'none' : `${stats.stalls}, ${duration(stats.stalledMs)} in all`;
     const short = stats.latencyMs === null ? '' : `${(Math.max(0, stats.latencyMs) / 1000).toFixed(1)} s`;
