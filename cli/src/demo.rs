@@ -55,6 +55,7 @@ fn settings(folder: &Path) -> anyhow::Result<UpArguments> {
     let arguments = UpArguments {
         http: any,
         rtmp: any,
+        embed: Vec::new(),
         serving: serving::Arguments {
             moqt: any,
             data_dir: Some(folder.join("data")),
@@ -102,7 +103,10 @@ async fn show(
         text(&token, "token")?
     );
     if arguments.seconds.is_none() {
-        eprintln!("watch it from elsewhere, until Ctrl-C here:");
+        let token = text(&token, "token")?;
+        eprintln!("watch it in a browser, until Ctrl-C here:");
+        eprintln!("  {}/watch/{name}#tok={token}", ready.http);
+        eprintln!("or from another shell:");
         eprintln!(
             "  mainstem watch '{url}' --cert-sha256 {}",
             ready.cert_sha256

@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::mesh::{self, End, Ends};
 use crate::serving;
 use anyhow::Context;
-use mainstem_control::{Control, MetricsPage};
+use mainstem_control::{Control, Embedding, MetricsPage, PublicRelay, RelayPlace};
 use mainstem_core::resolve::Secret;
 use mainstem_engine::uplink::Trust;
 use mainstem_engine::{ControlClient, Engine, RelayConfig};
@@ -28,7 +28,7 @@ const SECRET_BYTES: usize = 32;
 /// Folder of all roles, unless the settings say otherwise.
 const FOLDER: &str = "mainstem-data";
 /// Names of the settings that other commands do not have.
-const NAMES: [&str; 2] = ["http", "rtmp"];
+const NAMES: [&str; 3] = ["http", "rtmp", "embed"];
 
 /// Run every role in one process.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
@@ -42,6 +42,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtmp: Option<SocketAddr>,
+    /// Origin whose pages may show the player, such as https://example.org; `none` for no page; may be
+    /// repeated [default: all]
+    #[arg(long, value_name = "ORIGIN")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub embed: Vec<String>,
     #[command(flatten)]
     #[serde(flatten)]
     pub serving: serving::Arguments,
@@ -58,6 +63,15 @@ impl Arguments {
         match &self.serving.control_secret_file {
             Some(file) => shared_secret(file),
             None => random_secret(),
+        }
+    }
+
+    /// Who may show the player inside a page of theirs.
+    fn embedding(&self) -> Embedding {
+        match self.embed.as_slice() {
+            [] => Embedding::Anywhere,
+            [none] if none == "none" => Embedding::Nowhere,
+            origins => Embedding::Origins(origins.to_vec()),
         }
     }
 
@@ -117,6 +131,8 @@ impl Roles {
         let mut control = mainstem_control::Config::new(http, &folder);
         control.relay_secret = Some(secret.clone());
         control.metrics = Some(metrics_page(Arc::clone(&figures)));
+        control.relay = Some(relay_place(Arc::clone(&figures)));
+        control.embedding = settings.embedding();
         let control = Control::start(control).await?;
         let control_url = format!("http://{}", reachable(control.local_addr));
 
@@ -142,6 +158,10 @@ impl Roles {
         })?;
         // Set once, after it was made.
         let _ = figures.relay.set(relay.metrics_source());
+        let _ = figures.place.set(PlaceOfRelay {
+            url: format!("https://{}", shown(common, relay.local_addr())),
+            certificates: common.tls_cert.is_none().then(|| certificates.clone()),
+        });
         mesh.follow_secret(&relay);
         let admin = common.bounds.admin(&relay).await?;
         relay.informed().await;
@@ -242,6 +262,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
 fn print_welcome(ready: &Ready, is_open: bool) {
     println!("mainstem {} is up", env!("CARGO_PKG_VERSION"));
     println!("  control plane   {}", ready.http);
+    println!("  player          {}/watch/<input>#tok=<token>", ready.http);
+    println!("  go live         {}/publish/<input>", ready.http);
     println!(
         "  relay           {}  (also https:// for WebTransport)",
         ready.moqt
@@ -264,11 +286,31 @@ fn print_welcome(ready: &Ready, is_open: bool) {
     }
 }
 
-/// Where the figures of `/metrics` come from, once their programs have started.
+/// What the control plane tells of the other programs, once they have started.
 #[derive(Default)]
 struct Figures {
     relay: OnceLock<mainstem_relay::MetricsSource>,
     engine: OnceLock<Arc<mainstem_engine::Metrics>>,
+    place: OnceLock<PlaceOfRelay>,
+}
+
+/// Where browsers find the relay.
+struct PlaceOfRelay {
+    url: String,
+    /// Those that browsers know by their hash only.
+    certificates: Option<mainstem_quic::Certificates>,
+}
+
+fn relay_place(figures: Arc<Figures>) -> RelayPlace {
+    RelayPlace::new(move || {
+        let place = figures.place.get()?;
+        let hash =
+            |certificates: &mainstem_quic::Certificates| certificate::hex(&certificates.sha256());
+        Some(PublicRelay {
+            url: place.url.clone(),
+            certificate_hashes: place.certificates.iter().map(hash).collect(),
+        })
+    })
 }
 
 fn metrics_page(figures: Arc<Figures>) -> MetricsPage {

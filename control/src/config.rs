@@ -1,6 +1,7 @@
 //! What the control plane needs to know to start.
 
 use mainstem_core::resolve::Secret;
+use mainstem_web::Embedding;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +26,41 @@ pub struct Config {
     pub limits: Limits,
     /// What `/metrics` answers; `None` for no such page.
     pub metrics: Option<MetricsPage>,
+    /// Where browsers find the relay; `None` when that is not known here.
+    pub relay: Option<RelayPlace>,
+    /// Who may show the player page inside a page of theirs.
+    pub embedding: Embedding,
+}
+
+/// A relay as browsers reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicRelay {
+    /// Its origin, `https://host:port`.
+    pub url: String,
+    /// SHA-256 in hex of certificates that browsers do not trust by themselves; empty where they do.
+    pub certificate_hashes: Vec<String>,
+}
+
+/// Says where the relay is. It is asked each time: relays start later than the control plane, and
+/// development certificates are replaced.
+#[derive(Clone)]
+pub struct RelayPlace(Arc<dyn Fn() -> Option<PublicRelay> + Send + Sync>);
+
+impl RelayPlace {
+    /// A place that is looked up anew for each request. `find` must not block.
+    pub fn new(find: impl Fn() -> Option<PublicRelay> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(find))
+    }
+
+    pub(crate) fn find(&self) -> Option<PublicRelay> {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for RelayPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RelayPlace")
+    }
 }
 
 /// Writes the figures of this process in Prometheus' text format. The control plane serves the page
@@ -60,6 +96,8 @@ impl Config {
             issuer: "mainstem".to_owned(),
             limits: Limits::default(),
             metrics: None,
+            relay: None,
+            embedding: Embedding::default(),
         }
     }
 }

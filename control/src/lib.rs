@@ -41,9 +41,10 @@ mod stall;
 mod store;
 mod vault;
 
-pub use config::{Config, Limits, MasterKeySource, MetricsPage};
+pub use config::{Config, Limits, MasterKeySource, MetricsPage, PublicRelay, RelayPlace};
 pub use ids::NoRandomness;
 pub use mainstem_core::resolve::Secret;
+pub use mainstem_web::Embedding;
 pub use server::Accept;
 pub use store::StoreError;
 pub use vault::MasterKeyError;
@@ -162,14 +163,10 @@ impl Control {
         let org = store.first_org().await?.ok_or(StartError::UnknownOrg)?;
         let service = Service::new(store.clone(), vault, &config).await?;
         let (closing, is_closing) = watch::channel(false);
-        let app = Arc::new(App::new(
-            service,
-            config.limits,
-            config.metrics,
-            is_closing.clone(),
-        ));
+        let limits = config.limits;
+        let app = Arc::new(App::new(service, config, is_closing.clone()));
         let router = http::router(app);
-        let server = tokio::spawn(server::serve(listener, router, config.limits, is_closing));
+        let server = tokio::spawn(server::serve(listener, router, limits, is_closing));
         tracing::info!(%local_addr, "the control plane serves");
         Ok(Running {
             local_addr,

@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | `/api/trpc/<procedure>`, `/trpc/<procedure>` | holders of API keys | [`trpc`] |
 //! | `POST /streams/resolve`, `/internal/v1/..` | relays and engines | [`relays`] |
-//! | `GET /streams/resolve/<lv id>` | viewers with a token | [`open`] |
+//! | `GET /streams/resolve/<lv id>` | viewers with a token, publishers with a stream key | [`open`] |
+//! | `/watch/<id>`, `/publish/<id>`, `/sdk/..` | browsers | [`pages`] |
 //! | `/.well-known/jwks.json`, `/orgs/<org>/.well-known/jwks.json` | everyone | [`open`] |
 //! | `/healthz`, `/readyz`, `/metrics` | whoever watches over the process | [`open`] |
 //!
@@ -14,12 +15,13 @@
 mod envelope;
 mod fields;
 mod open;
+mod pages;
 mod procedures;
 mod rate;
 mod relays;
 mod trpc;
 
-use crate::config::{Limits, MetricsPage};
+use crate::config::{Config, Limits, MetricsPage, PublicRelay, RelayPlace};
 use crate::service::Service;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -27,6 +29,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
+use mainstem_web::Embedding;
 use rate::Buckets;
 use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
@@ -39,6 +42,8 @@ pub(crate) struct App {
     service: Service,
     limits: Limits,
     metrics: Option<MetricsPage>,
+    relay: Option<RelayPlace>,
+    embedding: Embedding,
     /// Calls by API key.
     calls: Buckets<String>,
     /// Refused credentials by address.
@@ -48,21 +53,24 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(
-        service: Service,
-        limits: Limits,
-        metrics: Option<MetricsPage>,
-        closing: watch::Receiver<bool>,
-    ) -> Self {
+    pub(crate) fn new(service: Service, config: Config, closing: watch::Receiver<bool>) -> Self {
+        let limits = config.limits;
         let refusals_per_second = limits.refusals_burst.div_ceil(10);
         Self {
             service,
             limits,
-            metrics,
+            metrics: config.metrics,
+            relay: config.relay,
+            embedding: config.embedding,
             calls: Buckets::new(limits.calls_per_second, limits.calls_burst),
             refusals: Buckets::new(refusals_per_second, limits.refusals_burst),
             closing,
         }
+    }
+
+    /// Where browsers find the relay now.
+    fn relay(&self) -> Option<PublicRelay> {
+        self.relay.as_ref().and_then(RelayPlace::find)
     }
 }
 
@@ -90,6 +98,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(open::health))
         .route("/readyz", get(open::readiness))
         .route("/metrics", get(open::metrics))
+        .route("/watch/{id}", get(pages::serve))
+        .route("/publish/{id}", get(pages::serve))
+        .route("/sdk/{name}", get(pages::serve))
         .merge(relays)
         .merge(open)
         .fallback(nowhere)

@@ -1,17 +1,20 @@
-//! What needs no key: public keys, health, and the resolving of an input for a viewer that shows
-//! its token.
+//! What needs no API key: public keys, health, and the resolving of an input for a viewer that shows
+//! its token or a publisher that shows its stream key.
 
+use super::rate::network;
 use super::relays::{fault, reply, within};
-use super::{App, Shared, bearer};
+use super::{App, Peer, Shared, bearer};
 use crate::clock;
-use crate::service::refusal;
+use crate::service::{Watched, refusal};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mainstem_core::resolve::{JwkSet, RefusalCode};
+use mainstem_core::resolve::{JwkSet, Refusal, RefusalCode, ResolveKind, ResolveRequest, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::net::IpAddr;
+use tokio::time::Instant;
 
 /// How long a verifier may keep the public keys, in seconds. A deactivated key lives that long with
 /// those who do not follow the feed.
@@ -33,9 +36,13 @@ pub(super) struct Shown {
     tok: Option<String>,
 }
 
-/// What a viewer needs to begin.
+/// What stream keys begin with; tokens do not.
+const STREAM_KEY: &str = "sk_live_";
+
+/// What a viewer or a publisher needs to begin.
 #[derive(Serialize)]
 struct Found {
+    kind: ResolveKind,
     namespace: String,
     org: String,
     input: String,
@@ -43,16 +50,28 @@ struct Found {
     /// The track that describes the others.
     catalog: &'static str,
     expires_at: Option<u64>,
+    /// Origin of the relay, `https://host:port`.
+    #[serde(rename = "relayUrl", skip_serializing_if = "Option::is_none")]
+    relay_url: Option<String>,
+    /// Certificates to trust beside those that browsers trust, SHA-256 in hex.
+    #[serde(rename = "serverCertificateHashes")]
+    certificate_hashes: Vec<String>,
 }
 
 pub(super) async fn resolve(
     State(app): Shared,
+    Extension(Peer(peer)): Extension<Peer>,
     Path(id): Path<String>,
     Query(shown): Query<Shown>,
     headers: HeaderMap,
 ) -> Response {
     within(&app, async {
-        let token = shown.tok.as_deref().or_else(|| bearer(&headers));
+        let header = bearer(&headers);
+        // A stream key in a URL would stand in logs: only a header may carry it.
+        if let Some(key) = header.filter(|shown| shown.starts_with(STREAM_KEY)) {
+            return publisher(&app, peer.ip(), &id, key).await;
+        }
+        let token = shown.tok.as_deref().or(header);
         let missing = || {
             let text = "no token: send it as ?tok= or as `authorization: Bearer <token>`";
             refusal(RefusalCode::TokenRefused, text)
@@ -63,16 +82,52 @@ pub(super) async fn resolve(
             .resolve_playback(&id, token, clock::now())
             .await
             .map_err(fault)??;
-        Ok(Found {
-            namespace: found.reply.namespace,
-            org: found.reply.org,
-            input: found.reply.input,
-            status: if found.is_live { "live" } else { "idle" },
-            catalog: ".catalog",
-            expires_at: found.reply.expires_at,
-        })
+        Ok(found_at(&app, ResolveKind::Playback, found))
     })
     .await
+}
+
+/// For a publisher, at the pace at which wrong keys may be tried.
+async fn publisher(app: &App, peer: IpAddr, id: &str, key: &str) -> Result<Found, Refusal> {
+    let (now, peer) = (Instant::now(), network(peer));
+    let guessing = |_| refusal(RefusalCode::Unavailable, "too many refused credentials");
+    app.refusals.check(&peer, now).map_err(guessing)?;
+    let request = ResolveRequest {
+        kind: ResolveKind::Publish,
+        id: id.to_owned(),
+        sk: Some(Secret::new(key)),
+        tok: None,
+        ip: None,
+    };
+    let resolved = app.service.resolve(&request, clock::now()).await;
+    let resolved = resolved.map_err(fault)?;
+    if resolved.is_err() {
+        let _ = app.refusals.take(&peer, 1, now);
+    }
+    let reply = resolved?;
+    let is_live = app.service.is_live(&reply.input);
+    Ok(found_at(
+        app,
+        ResolveKind::Publish,
+        Watched { reply, is_live },
+    ))
+}
+
+fn found_at(app: &App, kind: ResolveKind, found: Watched) -> Found {
+    let relay = app.relay();
+    Found {
+        kind,
+        namespace: found.reply.namespace,
+        org: found.reply.org,
+        input: found.reply.input,
+        status: if found.is_live { "live" } else { "idle" },
+        catalog: ".catalog",
+        expires_at: found.reply.expires_at,
+        relay_url: relay.as_ref().map(|relay| relay.url.clone()),
+        certificate_hashes: relay
+            .map(|relay| relay.certificate_hashes)
+            .unwrap_or_default(),
+    }
 }
 
 pub(super) async fn keys(State(app): Shared) -> Response {

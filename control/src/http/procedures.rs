@@ -4,6 +4,7 @@ use super::App;
 use super::envelope::{Code, Failure};
 use super::fields::Fields;
 use crate::clock;
+use crate::config::PublicRelay;
 use crate::service::{Caller, Input, InputWithKey, NewSigningKey, Scope, Ticket};
 use crate::store::SigningKeyRow;
 use axum::http::Method;
@@ -129,9 +130,8 @@ impl Procedure {
                 let id = fields.text("id", ID)?;
                 let ttl = fields.optional_integer("ttlSeconds")?;
                 fields.finish()?;
-                row(ticket_row(
-                    service.mint_playback_token(&org, &id, ttl, now).await?,
-                ))
+                let ticket = service.mint_playback_token(&org, &id, ttl, now).await?;
+                row(ticket_row(ticket, app.relay()))
             }
             InputsRotate => {
                 let id = fields.text("id", ID)?;
@@ -219,10 +219,23 @@ struct TicketRow {
     alg: &'static str,
     expires_at: u64,
     input: String,
+    /// Where to watch with it: `moq://<relay>/playback/<input>?tok=<token>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
 }
 
-fn ticket_row(ticket: Ticket) -> TicketRow {
+fn ticket_row(ticket: Ticket, relay: Option<PublicRelay>) -> TicketRow {
+    // Ids and tokens are made of letters that URLs take as they are.
+    let url = relay.map(|relay| {
+        let host = relay.url.trim_start_matches("https://");
+        format!(
+            "moq://{host}/playback/{}?tok={}",
+            ticket.input,
+            ticket.token.expose()
+        )
+    });
     TicketRow {
+        url,
         token: ticket.token.expose().to_owned(),
         kid: ticket.kid,
         alg: ticket.algorithm.as_str(),

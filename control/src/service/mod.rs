@@ -13,7 +13,7 @@ mod tokens;
 
 pub(crate) use access::{Caller, SCOPES_ALL, Scope, Scopes};
 pub(crate) use inputs::{Input, InputWithKey};
-pub(crate) use relays::refusal;
+pub(crate) use relays::{Watched, refusal};
 pub(crate) use signing::NewSigningKey;
 pub(crate) use tokens::Ticket;
 

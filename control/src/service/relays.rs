@@ -19,7 +19,7 @@ const FEED_LOOK: Duration = Duration::from_secs(1);
 const RELAY_NAME_MAX: usize = 128;
 const ID_MAX: usize = 128;
 
-/// What a viewer may know about an input that its token permits.
+/// What the bearer of a token or a stream key may know about its input.
 pub(crate) struct Watched {
     pub(crate) reply: ResolveReply,
     pub(crate) is_live: bool,
@@ -103,13 +103,18 @@ impl Service {
         match verify(token, &keys, now, SKEW_DEFAULT).and_then(permitted) {
             Err(error) => Ok(Err(refusal(RefusalCode::TokenRefused, &error.to_string()))),
             Ok(Verified { kid, claims }) => {
-                let is_live = lock(&self.live).is_live(&row.external_id, Instant::now());
+                let is_live = self.is_live(&row.external_id);
                 Ok(Ok(Watched {
                     reply: reply(&row, kid, Some(claims.exp)),
                     is_live,
                 }))
             }
         }
+    }
+
+    /// Whether some program receives the input, by its public id.
+    pub(crate) fn is_live(&self, input: &str) -> bool {
+        lock(&self.live).is_live(input, Instant::now())
     }
 
     async fn resolve_publish(&self, id: &str, key: &str, now: UnixTime) -> Resolved<ResolveReply> {
