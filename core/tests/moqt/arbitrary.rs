@@ -6,10 +6,9 @@ mod messages;
 
 #[allow(
     unused_imports,
-    reason = "two crates of tests share this file, and one of them takes whole streams of messages"
+    reason = "two crates of tests share this file: one takes messages, the other whole streams of them"
 )]
-pub(crate) use messages::any_message;
-pub(crate) use messages::message;
+pub(crate) use messages::{any_message, message};
 
 use bytes::Bytes;
 use mainstem_core::moqt::error::{PublishDoneCode, RequestCode};
