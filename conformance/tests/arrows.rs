@@ -7,7 +7,7 @@ use mainstem_conformance::house::{packages, tree};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every room that has a crate, and the rooms that it may import.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("spec/covers", &[]),
     ("core", &[]),
     ("quic", &["core"]),
@@ -20,7 +20,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
         "cli",
         &["core", "quic", "net", "engine", "relay", "control", "sim"],
     ),
-    ("sdk/ffi", &["core", "quic", "net"]),
+    ("sdk/native", &["core", "quic", "net"]),
+    ("sdk/ffi", &["sdk/native", "core", "quic", "net"]),
     ("sdk/typescript", &["core"]),
     ("sdk/web", &[]),
     ("sdk/python", &["core"]),
@@ -29,7 +30,16 @@ const ROOMS: [(&str, &[&str]); 15] = [
 ];
 
 const ANY_ROOM: &[&str] = &[
-    "core", "quic", "net", "sim", "engine", "relay", "control", "cli",
+    "core",
+    "quic",
+    "net",
+    "sim",
+    "engine",
+    "relay",
+    "control",
+    "cli",
+    "sdk/native",
+    "sdk/ffi",
 ];
 
 /// What the tests of any room may name, and no program is built from.
@@ -188,10 +198,12 @@ fn the_other_sans_io_rooms_open_no_socket_and_run_on_no_runtime() {
 fn a_public_folder_holds_the_crate_of_its_name() {
     for package in packages().values() {
         let folder = package.folder.to_string_lossy().replace(['/', '\\'], "-");
-        let expected = if folder == "xtask" {
-            folder
-        } else {
-            format!("mainstem-{}", folder.trim_start_matches("sdk-"))
+        // Libraries for others go by what they are, not by where they lie.
+        let expected = match folder.strip_prefix("sdk-") {
+            Some("native") => "mainstem-client".to_owned(),
+            Some(library) => format!("mainstem-{library}"),
+            None if folder == "xtask" => folder,
+            None => format!("mainstem-{folder}"),
         };
         assert_eq!(
             package.name,
