@@ -303,7 +303,7 @@ mod tests {
         let files: Vec<Bytes> = paths
             .filter(|path| path.extension().is_some_and(|ending| ending == "mp4"))
             .map(|path| std::fs::read(path).unwrap().into())
-            .filter(|file| {
+            .filter(|file: &Bytes| {
                 let mut framer = Framer::new(Format::Broadcast, 1);
                 framer
                     .frame(0, 0, file.clone())
