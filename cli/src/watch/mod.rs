@@ -296,6 +296,8 @@ impl Viewing {
                 self.tally.moves += 1;
                 Ok(Step::GoOn)
             }
+            // Nobody asks for another rendition here.
+            Event::Switched { .. } | Event::SwitchFailed { .. } => Ok(Step::GoOn),
             Event::Closed(closed) => Ok(Self::closed(closed)),
         }
     }

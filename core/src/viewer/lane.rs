@@ -211,6 +211,12 @@ impl Lane {
         Some(Location::new(self.current?, next))
     }
 
+    /// Whether nothing more comes of what stands before a group.
+    pub(super) fn is_done_before(&self, group: u64) -> bool {
+        self.next().is_some_and(|next| next.group >= group)
+            && self.held.range(..group).next().is_none()
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.deadline
     }

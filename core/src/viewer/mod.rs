@@ -8,13 +8,15 @@
 //!
 //! [`Viewer`] is an [`App`] over one session at a time. When the session is lost, its owner connects
 //! again and the viewer goes on in the new session where it left off ([`resuming`]). A catalog that changes mid-stream changes
-//! the subscriptions: new tracks are added, vanished ones given up.
+//! the subscriptions: new tracks are added, vanished ones given up. The owner may choose among renditions, at
+//! any time ([`switching`]).
 //!
 //! Source: seed document 003 (catalog); MSF draft-01; MOQT 5.
 
 mod lane;
 mod moving;
 mod resuming;
+mod switching;
 
 use crate::catalog::{self, Catalog, Kind, MSF_TRACK, SEED_TRACK};
 use crate::moqt::error::SessionCode;
@@ -31,6 +33,8 @@ use lane::{Lane, Out};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+pub use switching::{SwitchError, Urgency};
+
 /// How long a newer group waits for the rest of an older one.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Chunks of a track that may wait.
@@ -39,7 +43,7 @@ const HELD_MAX: usize = 4096;
 /// Which tracks of a catalog to subscribe to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Selection {
-    /// The first video and the first audio track.
+    /// The first video and the first audio track, or those that [`Viewer::prefer`] names.
     #[default]
     OneOfEach,
     /// All video and audio tracks.
@@ -82,6 +86,20 @@ pub enum Event {
     },
     /// Everything comes from the new session now; the old one is closed.
     Moved,
+    /// What follows of this kind is of another rendition. It begins with a group.
+    Switched {
+        /// The track that is left.
+        from: String,
+        /// The track that plays.
+        to: String,
+    },
+    /// A rendition cannot be played; the one that played goes on.
+    SwitchFailed {
+        /// The track that was wanted.
+        track: String,
+        /// Why, in words.
+        reason: String,
+    },
     /// The session is over.
     Closed(Closed),
 }
@@ -123,6 +141,10 @@ pub struct Viewer {
     /// What is missing after a lost session and was asked for: whose it is.
     fills: BTreeMap<Key, resuming::Fill>,
     moving: Option<moving::Move>,
+    /// One of each kind at most.
+    switches: Vec<switching::Switch>,
+    /// Names of tracks that go before the first one of their kind.
+    preferred: Vec<String>,
     /// The session that was left: its end is no news.
     left: Option<SessionId>,
     events: VecDeque<Event>,
@@ -146,6 +168,8 @@ impl Viewer {
             lanes: BTreeMap::new(),
             fills: BTreeMap::new(),
             moving: None,
+            switches: Vec::new(),
+            preferred: Vec::new(),
             left: None,
             events: VecDeque::new(),
         }
@@ -189,6 +213,7 @@ impl Viewer {
                     lane.ended(now, group, is_whole);
                 }
                 self.drain_lane(now, key);
+                self.settle_switches(now);
             }
             TrackEvent::Rejected { key, error, .. } => {
                 if !self.is_fill_refused(now, key) && !self.is_moved_refused(key) {
@@ -199,9 +224,7 @@ impl Viewer {
                 if self.is_fill_refused(now, key) || self.is_moved_refused(key) {
                     return;
                 }
-                if let Some(track) = self.forget_track(key) {
-                    self.events.push_back(Event::TrackEnded { track, reason });
-                }
+                self.take_track_end(key, reason);
             }
             TrackEvent::Closed { session, closed } => {
                 if self.left.take_if(|left| *left == session).is_some()
@@ -227,6 +250,7 @@ impl Viewer {
 
     /// What is known of the tracks stays: the next session goes on from there.
     fn forget_session(&mut self) {
+        self.forget_switches();
         self.session = None;
         self.moving = None;
         self.catalog_key = None;
@@ -273,12 +297,17 @@ impl Viewer {
                     CatalogFormat::Msf | CatalogFormat::Seed => self.unavailable(reason),
                 }
             }
-            _ => {
-                if let Some(track) = self.forget_track(key) {
-                    let reason = reason.to_owned();
-                    self.events.push_back(Event::TrackEnded { track, reason });
-                }
-            }
+            _ => self.take_track_end(key, reason.to_owned()),
+        }
+    }
+
+    fn take_track_end(&mut self, key: Key, reason: String) {
+        let name = self.names.get(&key).cloned();
+        if name.is_some_and(|name| self.take_end_while_switching(&name, &reason)) {
+            return;
+        }
+        if let Some(track) = self.forget_track(key) {
+            self.events.push_back(Event::TrackEnded { track, reason });
         }
     }
 
@@ -298,7 +327,7 @@ impl Viewer {
         };
         while let Some(out) = self.lanes.get_mut(&track).and_then(Lane::poll) {
             match out {
-                Out::Chunk(chunk) => self.events.push_back(Event::Chunk(chunk)),
+                Out::Chunk(chunk) => self.put_chunk(now, chunk),
                 Out::Gap => self.events.push_back(Event::Gap {
                     track: track.clone(),
                 }),
@@ -373,11 +402,16 @@ impl Viewer {
         let mut wanted: Vec<&str> = Vec::new();
         for kind in [Kind::Video, Kind::Audio] {
             let of_kind = catalog.tracks.iter().filter(|track| track.kind == kind);
-            let limit = match self.selection {
-                Selection::OneOfEach => 1,
-                Selection::All => usize::MAX,
-            };
-            wanted.extend(of_kind.take(limit).map(|track| track.name.as_str()));
+            let mut names = of_kind.map(|track| track.name.as_str());
+            match self.selection {
+                Selection::OneOfEach => {
+                    let is_preferred = |name: &&str| self.preferred.iter().any(|of| of == name);
+                    let first = names.clone().next();
+                    wanted.extend(names.clone().find(is_preferred).or(first));
+                    wanted.extend(names.filter(|name| self.is_switching_from(name)));
+                }
+                Selection::All => wanted.extend(&mut names),
+            }
         }
         let gone: Vec<Key> = self
             .names
@@ -395,14 +429,19 @@ impl Viewer {
             if self.tracks.contains_key(name) {
                 continue;
             }
-            let lane = self.lanes.entry(name.to_owned());
-            let lane = lane.or_insert_with(|| Lane::new(PATIENCE, HELD_MAX));
-            let parameters = resuming::parameters(lane.resume());
-            if let Some(key) = self.ask(name, parameters) {
-                self.tracks.insert(name.to_owned(), key);
-                self.names.insert(key, name.to_owned());
+            let from = self.lanes.get_mut(name).and_then(Lane::resume);
+            if let Some(key) = self.ask(name, resuming::parameters(from)) {
+                self.follow_track(name, key);
             }
         }
+    }
+
+    /// A subscription is what a track comes by.
+    fn follow_track(&mut self, name: &str, key: Key) {
+        self.tracks.insert(name.to_owned(), key);
+        self.names.insert(key, name.to_owned());
+        let lane = self.lanes.entry(name.to_owned());
+        lane.or_insert_with(|| Lane::new(PATIENCE, HELD_MAX));
     }
 
     /// Ends the session for a fault of what it carries.
@@ -426,6 +465,7 @@ impl App for Viewer {
         self.subscriber.handle_timeout(now);
         self.process(now);
         self.handle_move_timeout(now);
+        self.settle_switches(now);
         let due: Vec<Key> = self
             .tracks
             .iter()
@@ -455,6 +495,7 @@ impl App for Viewer {
         lanes
             .chain(self.subscriber.next_timeout())
             .chain(self.move_timeout())
+            .chain(self.switch_timeout())
             .min()
     }
 }

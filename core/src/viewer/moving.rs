@@ -180,6 +180,20 @@ impl Viewer {
         self.session == Some(key.0) && moving.to.is_some() && self.tracks.get(name) == Some(&key)
     }
 
+    /// A track is not wanted any more: nor is what was asked of the new session for it.
+    pub(super) fn forget_asked(&mut self, track: &str) {
+        let asked = self
+            .moving
+            .as_mut()
+            .and_then(|moving| moving.asked.remove(track));
+        if let Some(key) = asked {
+            self.names.remove(&key);
+            // A subscription that ended meanwhile needs no cancel.
+            let _ = self.subscriber.unsubscribe(key);
+        }
+        self.end_move();
+    }
+
     /// A session ended during a move. Returns whether the move takes care of it.
     pub(super) fn take_closed_while_moving(&mut self, session: SessionId, closed: &Closed) -> bool {
         let Some(moving) = &mut self.moving else {

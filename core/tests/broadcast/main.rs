@@ -12,5 +12,6 @@ mod first_objects;
 #[path = "../moqt/net.rs"]
 #[allow(dead_code, reason = "shared with the tests of moqt")]
 mod net;
+mod switching;
 mod viewers;
 mod world;
