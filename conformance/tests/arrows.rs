@@ -7,7 +7,7 @@ use mainstem_conformance::house::{packages, tree};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every room that has a crate, and the rooms that it may import.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("spec/covers", &[]),
     ("core", &[]),
     ("quic", &["core"]),
@@ -23,6 +23,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("sdk/native", &["core", "quic", "net"]),
     ("sdk/ffi", &["sdk/native", "core", "quic", "net"]),
     ("sdk/typescript", &["core"]),
+    ("sdk/wasm", &["core"]),
     ("sdk/web", &[]),
     ("sdk/python", &["core"]),
     ("conformance", ANY_ROOM),
