@@ -98,7 +98,7 @@ export interface ViewerOptions extends DataPlaneOptions, AssetOptions {
   fetchImpl?: typeof fetch | undefined;
   /** Gives a fresh playback token. Asked before the present one expires, and after a refusal. */
   getToken?: (() => Promise<string>) | undefined;
-  /** Buffer that is aimed at, in milliseconds (default 300 with MoQT). */
+  /** Buffer that is aimed at, in milliseconds (default 220 with MoQT). */
   targetBufferMs?: number | undefined;
   /** Further behind the target than this, playback jumps to the live edge (default 3000). */
   maxBehindMs?: number | undefined;

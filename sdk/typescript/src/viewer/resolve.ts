@@ -1,0 +1,62 @@
+/** Where a stream is: by what the owner said, or by asking the control plane. */
+
+import { StreamError } from '../close.ts';
+import type { CertificateHash } from '../options.ts';
+import type { ViewerOptions } from './options.ts';
+
+const RELAY_PORT = 4443;
+
+export interface Resolved {
+  relayUrl: string;
+  hashes: CertificateHash | CertificateHash[] | undefined;
+}
+
+interface Reply {
+  relay?: string;
+  certificateHashes?: string[];
+}
+
+/**
+ * The relay of a live input. Without `relayUrl`, `GET <apiBase>/streams/resolve/<id>` is asked, whose
+ * `relay` and `certificateHashes` are used where it gives them; else the relay stands on the same host.
+ */
+export async function resolveRelay(id: string, options: ViewerOptions, token: string | undefined): Promise<Resolved> {
+  const { relayUrl, serverCertificateHash: hashes } = options;
+  if (relayUrl !== undefined && relayUrl !== '') return { relayUrl, hashes };
+  if (options.apiBase === undefined) {
+    throw new StreamError('network', 'no relay is known: set relayUrl, or apiBase to ask for it');
+  }
+  const base = options.apiBase.replace(/\/$/, '');
+  const fetchImpl = options.fetchImpl ?? globalThis.fetch.bind(globalThis);
+  const query = token === undefined ? '' : `?tok=${encodeURIComponent(token)}`;
+  let response: Response;
+  try {
+    response = await fetchImpl(`${base}/streams/resolve/${encodeURIComponent(id)}${query}`);
+  } catch (error) {
+    throw new StreamError('network', `cannot reach ${base || 'this origin'}: ${String(error)}`);
+  }
+  if (response.status === 401 || response.status === 403) {
+    throw new StreamError('auth_failed', 'auth_failed: the playback token was refused');
+  }
+  if (!response.ok) throw new StreamError('network', `no stream ${id}: status ${response.status}`);
+  const reply = (await response.json()) as Reply;
+  const host = new URL(base || '/', globalThis.location?.href).hostname;
+  return {
+    relayUrl: reply.relay ?? `https://${host}:${RELAY_PORT}`,
+    hashes: hashes ?? reply.certificateHashes,
+  };
+}
+
+/** A playback URL (`moqt://host/playback/<id>?tok=..`) in place of an id. */
+export function parsePlaybackUrl(text: string): { id: string; relayUrl: string; token: string | undefined } | null {
+  if (!text.includes('://')) return null;
+  let url: URL;
+  try {
+    url = new URL(text.replace(/^(moqt|moq|quic):\/\//i, 'https://'));
+  } catch {
+    return null;
+  }
+  const id = /^\/(?:playback|watch)\/([^/]+)\/?$/.exec(url.pathname)?.[1];
+  if (id === undefined) return null;
+  return { id: decodeURIComponent(id), relayUrl: url.origin, token: url.searchParams.get('tok') ?? undefined };
+}
