@@ -2,13 +2,26 @@
 //!
 //! Each track has a reader of its own, set up with the catalog's init segment. A track without one
 //! in the catalog brings it in its objects, which is told as [`Found::Init`].
+//!
+//! The last frame of a video chunk is said to last longer than it does ([`STRETCH`]). A player of Media
+//! Source Extensions drops everything up to the next key frame when a frame comes later than twice the
+//! duration of the one before, which a camera in the dark or a busy encoder does at any time. The true
+//! duration is in [`Times`].
+//!
 //! Errors: a chunk that is no `moof mdat` is named and left out; the reader begins anew with the next.
+//! Source: Media Source Extensions, "coded frame processing", step 6.
 
 use bytes::Bytes;
-use mainstem_core::cmaf::{self, Event, Fragment, Init, Limits, Reader};
+use mainstem_core::cmaf::{
+    self, ChunkWriter, Event, Fragment, Init, Kind, Limits, MediaSample, Reader,
+};
 use mainstem_core::payload::Payload;
 use mainstem_core::time::MediaTime;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the last frame of a chunk is said to last, at least.
+const STRETCH: Duration = Duration::from_secs(1);
 
 /// Reads a track's chunks.
 #[derive(Debug)]
@@ -69,11 +82,40 @@ impl Media {
                 }
                 Event::Fragment(fragment) => {
                     let times = self.times_of(&fragment);
-                    found.push(Found::Chunk(times, fragment.payload()));
+                    found.push(Found::Chunk(times, self.stretched(&fragment)?));
                 }
             }
         }
         Ok(found)
+    }
+
+    /// The same chunk, its last frame of longer duration when it is video.
+    fn stretched(&self, fragment: &Fragment) -> Result<Payload, cmaf::Error> {
+        let [part] = fragment.tracks.as_slice() else {
+            return Ok(fragment.payload());
+        };
+        let track = self
+            .init
+            .as_ref()
+            .and_then(|init| init.track(part.track_id));
+        let Some(track) = track.filter(|track| track.kind() == Kind::Video) else {
+            return Ok(fragment.payload());
+        };
+        let least = u128::from(track.timescale.get()) * STRETCH.as_millis() / 1000;
+        let mut samples: Vec<MediaSample> = part
+            .samples
+            .iter()
+            .map(|sample| MediaSample {
+                duration: sample.duration,
+                composition_offset: sample.composition_offset,
+                flags: sample.flags,
+                data: fragment.sample_payload(sample),
+            })
+            .collect();
+        if let Some(last) = samples.last_mut() {
+            last.duration = last.duration.max(u32::try_from(least).unwrap_or(u32::MAX));
+        }
+        ChunkWriter::new(part.track_id).chunk(part.base_decode_time, &samples, None)
     }
 
     fn times_of(&self, fragment: &Fragment) -> Times {

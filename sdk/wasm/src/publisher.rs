@@ -34,6 +34,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 const MICROS: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();
+/// Frames of a camera or a canvas come so far from where they should: smoothed, not followed.
+const CAPTURE_JITTER: Duration = Duration::from_millis(6);
 /// Where an `OpusHead` tells the rate of the original.
 const OPUS_HEAD_RATE: std::ops::Range<usize> = 12..16;
 
@@ -111,6 +113,7 @@ impl Publisher {
         let mut packager = Packager::new(packager::Config {
             start: Duration::from_micros(config.start_us),
             audio_chunk: Duration::from_millis(config.audio_chunk_ms),
+            tolerance: CAPTURE_JITTER,
             ..packager::Config::default()
         });
         packager.handle(packager::Input::Announced(Announcement {

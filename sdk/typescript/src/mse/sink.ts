@@ -8,7 +8,8 @@
  *
  * The stream's clock may stand anywhere (ours counts from 1970); the element's begins near zero: the first
  * chunk decides the offset, the same for both buffers. A rendition that changes brings its own init
- * segment; the browser replaces what overlaps.
+ * segment; the browser replaces what overlaps. Frames of the picture are appended with durations that are too
+ * long (see `sdk/wasm`), so where the media ends is counted here.
  */
 
 import { intersection, type Range } from './ranges.ts';
@@ -32,10 +33,20 @@ export interface SinkOptions {
   onAppended: () => void;
 }
 
+/** A chunk of a track. */
+export interface SinkChunk {
+  bytes: Uint8Array;
+  timeUs: number;
+  /** How long it truly lasts: in its bytes, the last frame lasts longer. */
+  durationUs: number;
+}
+
 interface Lane {
   buffer: TrackBuffer;
   track: string;
   type: string;
+  /** Where the newest chunk ends. */
+  endUs: number;
 }
 
 interface Scope {
@@ -80,7 +91,8 @@ export class MediaSink {
   }
 
   /** Appends a chunk of a track. `timeUs` decides the timeline's beginning when it is the first. */
-  append(kind: string, track: SinkTrack, chunk: Uint8Array, timeUs: number, done: () => void): void {
+  append(kind: string, track: SinkTrack, chunk: SinkChunk, done: () => void): void {
+    const { timeUs, bytes } = chunk;
     if (this.#closed) return done();
     if (this.#offset === null) this.#setOffset(LEAD_S - timeUs / 1e6);
     this.#when(() => {
@@ -91,7 +103,8 @@ export class MediaSink {
         lane.type = track.type;
         lane.buffer.init(track.init, track.type);
       }
-      lane.buffer.append(chunk, done);
+      lane.endUs = timeUs + chunk.durationUs;
+      lane.buffer.append(bytes, done);
     });
   }
 
@@ -103,12 +116,16 @@ export class MediaSink {
 
   /** What can be played. */
   get ranges(): Range[] {
-    return intersection([...this.#lanes.values()].map(({ buffer }) => buffer.buffered));
+    const end = this.endTime;
+    const common = intersection([...this.#lanes.values()].map(({ buffer }) => buffer.buffered));
+    return common.filter(({ start }) => start < end).map((range) => ({ start: range.start, end: Math.min(range.end, end) }));
   }
 
-  /** What is there of a kind. */
-  rangesOf(kind: string): Range[] {
-    return this.#lanes.get(kind)?.buffer.buffered ?? [];
+  /** Where the media that is there ends, in the element's time: of the kind that ends first. */
+  get endTime(): number {
+    let endUs = Infinity;
+    for (const lane of this.#lanes.values()) endUs = Math.min(endUs, lane.endUs);
+    return this.elementTime(endUs);
   }
 
   get waitingBytes(): number {
@@ -183,7 +200,7 @@ export class MediaSink {
       appended: () => this.#options.onAppended(),
     });
     buffer.init(track.init, track.type);
-    this.#lanes.set(kind, { buffer, track: track.name, type: track.type });
+    this.#lanes.set(kind, { buffer, track: track.name, type: track.type, endUs: -Infinity });
   }
 
   #setOffset(seconds: number): void {

@@ -18,6 +18,7 @@ import { movedUrl, sessionUrl } from '../session/address.ts';
 import { Backoff } from '../session/backoff.ts';
 import { canRunSessions, hashesOf, openChannel, type Channel } from '../session/channel.ts';
 import type { MachineEvent, SessionMessage, TransportMessage } from '../session/messages.ts';
+import { relayOf, type Resolved } from '../viewer/resolve.ts';
 import { unixUs, type MediaMaker, type MediaTarget } from './media.ts';
 import type { PublisherOptions, PublisherState, PublisherStats } from './options.ts';
 import { RecorderMaker, recorderType } from './recorder.ts';
@@ -118,7 +119,8 @@ export class BroadcastPublisher {
     const hasVideo = media.getVideoTracks().length > 0;
     const hasAudio = media.getAudioTracks().length > 0;
     if (!hasVideo && !hasAudio) throw new StreamError('unsupported', 'the MediaStream has neither video nor audio');
-    this.#url = sessionUrl(relayOf(options), `/publish/${encodeURIComponent(input)}`, { sk: streamKey });
+    const { relayUrl, hashes } = relayFor(options);
+    this.#url = sessionUrl(relayUrl, `/publish/${encodeURIComponent(input)}`, { sk: streamKey });
     const maker = await this.#chooseMaker(media, this.#target(turn));
     const { renditions } = options;
     const bitrates = renditions?.map((rendition) => rendition.bitrate).sort((a, b) => b - a) ?? [];
@@ -133,7 +135,7 @@ export class BroadcastPublisher {
       audioBitrate: options.audioBitrate ?? 96_000,
       grease: crypto.getRandomValues(new Uint32Array(1))[0] ?? 0,
     };
-    const start = { role: 'publisher' as const, config, hashes: hashesOf(options.serverCertificateHash) };
+    const start = { role: 'publisher' as const, config, hashes: hashesOf(hashes) };
     const fetchImpl = globalThis.fetch.bind(globalThis);
     const channel = await openChannel(options, fetchImpl, start, (message) => {
       if (turn === this.#turn) this.#take(message);
@@ -334,10 +336,11 @@ export class BroadcastPublisher {
   }
 }
 
-function relayOf({ relayUrl, apiBase }: PublisherOptions): string {
-  if (relayUrl !== undefined && relayUrl !== '') return relayUrl;
-  if (apiBase !== undefined) return `https://${new URL(apiBase || '/', globalThis.location?.href).hostname}:4443`;
-  throw new StreamError('network', 'no relay is known: set relayUrl');
+function relayFor({ relayUrl, apiBase, serverCertificateHash }: PublisherOptions): Resolved {
+  if (relayUrl !== undefined && relayUrl !== '') return relayOf(relayUrl, serverCertificateHash);
+  if (apiBase === undefined) throw new StreamError('network', 'no relay is known: set relayUrl');
+  const host = new URL(apiBase || '/', globalThis.location?.href).hostname;
+  return { relayUrl: `https://${host}:4443`, hashes: serverCertificateHash };
 }
 
 function closeReasonOf(error: StreamError): PublisherCloseReason {

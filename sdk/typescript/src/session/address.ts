@@ -15,6 +15,7 @@ export function sessionUrl(relayUrl: string, path: string, query: Record<string,
   }
   url.pathname = path;
   url.search = '';
+  url.hash = '';
   for (const [key, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(key, value);
   return url.href;
 }

@@ -281,7 +281,8 @@ export class LivePlayer {
     if (!sink?.takes(track.kind)) return done();
     if (track.kind === 'video' && track.name !== this.#rendition) this.#nowPlays(track);
     this.#seen.add(track.kind);
-    sink.append(track.kind, track, new Uint8Array(chunk.data), chunk.time, done);
+    const { time: timeUs, duration: durationUs } = chunk;
+    sink.append(track.kind, track, { bytes: new Uint8Array(chunk.data), timeUs, durationUs }, done);
   }
 
   #nowPlays(track: PlayableTrack): void {

@@ -22,6 +22,8 @@ const BEGIN_MS_MIN = 60;
 const SETTLE_MS = 800;
 const SETTLE_ABOVE_MS = 120;
 const HOLE_WAIT_MS = 250;
+/** The playhead is held when less than this is ahead of it. */
+const HOLD_MS = 10;
 /** A playhead that does not move for so long stands still. */
 const STALL_MS = 120;
 
@@ -48,6 +50,7 @@ export class Playback {
   #stalledAt = 0;
   #holeAt = 0;
   #ended = false;
+  #held = false;
   bufferMs = 0;
   stalls = 0;
   stalledMs = 0;
@@ -146,12 +149,17 @@ export class Playback {
     const range = rangeAt(ranges, currentTime);
     this.bufferMs = range ? Math.max(0, (range.end - currentTime) * 1000) : 0;
     this.#watchMoves(now, currentTime, paused || seeking);
-    if (this.#ended) return;
+    if (this.#ended) {
+      this.#setRate(1);
+      return;
+    }
+    if (this.#hold(sink.endTime - currentTime, paused)) return;
     if (now - this.#begunAt < SETTLE_MS && range && this.bufferMs > this.#edge.targetMs + SETTLE_ABOVE_MS) {
       this.#jump(range.end - this.#edge.targetMs / 1000);
       return;
     }
     if (this.bufferMs < 20 && !paused && this.#crossHole(now, currentTime)) return;
+    if (this.#held) return;
     const { rate, jumpToMs } = this.#edge.update({
       now,
       bufferMs: this.bufferMs,
@@ -164,6 +172,18 @@ export class Playback {
     } else if (range && !paused && this.#stalledAt > 0) {
       this.#leaveBacklog(range.end, currentTime);
     }
+  }
+
+  /**
+   * The element does not know where the picture ends (its last frame is said to last long), so the
+   * playhead is held here. Returns whether it is.
+   */
+  #hold(aheadS: number, paused: boolean): boolean {
+    const aheadMs = aheadS * 1000;
+    const enough = Math.min(this.#edge.targetMs * 0.6, 400);
+    this.#held = !paused && aheadMs < (this.#held ? enough : HOLD_MS);
+    if (this.#held) this.#setRate(0);
+    return this.#held && aheadMs < HOLD_MS;
   }
 
   /** After a stall that a backlog follows, the live edge is where to go on. */

@@ -1,7 +1,8 @@
 /** Where a stream is: by what the owner said, or by asking the control plane. */
 
-import { StreamError } from '../close.ts';
+import { StreamError, asStreamError } from '../close.ts';
 import type { CertificateHash } from '../options.ts';
+import { parseRelayUrl } from '../streams-urls.ts';
 import type { ViewerOptions } from './options.ts';
 
 const RELAY_PORT = 4443;
@@ -12,17 +13,17 @@ export interface Resolved {
 }
 
 interface Reply {
-  relay?: string;
-  certificateHashes?: string[];
+  relayUrl?: string;
+  serverCertificateHashes?: string[];
 }
 
 /**
  * The relay of a live input. Without `relayUrl`, `GET <apiBase>/streams/resolve/<id>` is asked, whose
- * `relay` and `certificateHashes` are used where it gives them; else the relay stands on the same host.
+ * `relayUrl` and `serverCertificateHashes` are used where it gives them; else the relay stands on the same host.
  */
 export async function resolveRelay(id: string, options: ViewerOptions, token: string | undefined): Promise<Resolved> {
   const { relayUrl, serverCertificateHash: hashes } = options;
-  if (relayUrl !== undefined && relayUrl !== '') return { relayUrl, hashes };
+  if (relayUrl !== undefined && relayUrl !== '') return relayOf(relayUrl, hashes);
   if (options.apiBase === undefined) {
     throw new StreamError('network', 'no relay is known: set relayUrl, or apiBase to ask for it');
   }
@@ -42,21 +43,17 @@ export async function resolveRelay(id: string, options: ViewerOptions, token: st
   const reply = (await response.json()) as Reply;
   const host = new URL(base || '/', globalThis.location?.href).hostname;
   return {
-    relayUrl: reply.relay ?? `https://${host}:${RELAY_PORT}`,
-    hashes: hashes ?? reply.certificateHashes,
+    relayUrl: reply.relayUrl ?? `https://${host}:${RELAY_PORT}`,
+    hashes: hashes ?? reply.serverCertificateHashes,
   };
 }
 
-/** A playback URL (`moqt://host/playback/<id>?tok=..`) in place of an id. */
-export function parsePlaybackUrl(text: string): { id: string; relayUrl: string; token: string | undefined } | null {
-  if (!text.includes('://')) return null;
-  let url: URL;
+/** A relay by its address, which may name its certificate: `https://127.0.0.1:4443#sha256=<hex>`. */
+export function relayOf(relayUrl: string, hashes: Resolved['hashes']): Resolved {
   try {
-    url = new URL(text.replace(/^(moqt|moq|quic):\/\//i, 'https://'));
-  } catch {
-    return null;
+    const { url, certificateHashes } = parseRelayUrl(relayUrl);
+    return { relayUrl: url, hashes: hashes ?? [...certificateHashes] };
+  } catch (error) {
+    throw asStreamError(error);
   }
-  const id = /^\/(?:playback|watch)\/([^/]+)\/?$/.exec(url.pathname)?.[1];
-  if (id === undefined) return null;
-  return { id: decodeURIComponent(id), relayUrl: url.origin, token: url.searchParams.get('tok') ?? undefined };
 }

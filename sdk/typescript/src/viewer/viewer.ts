@@ -11,11 +11,12 @@
 
 import { StreamError, asStreamError, type ViewerCloseReason } from '../close.ts';
 import { canRunSessions } from '../session/channel.ts';
+import { parsePlaybackUrl } from '../streams-urls.ts';
 import { Beacon } from './beacon.ts';
 import { LivePlayer } from './live-player.ts';
 import { NativeHls } from './native-hls.ts';
 import type { FallbackPlayer, Quality, ViewerOptions, ViewerState, ViewerStats } from './options.ts';
-import { parsePlaybackUrl, resolveRelay } from './resolve.ts';
+import { resolveRelay } from './resolve.ts';
 import { VodPlayer } from './vod-player.ts';
 
 /** What plays a stream at the moment. */
@@ -127,7 +128,7 @@ export class BroadcastViewer {
     const video = this.#video;
     if (!video) throw new StreamError('unsupported', 'no element: call attach(video) before play(id)');
     const address = parsePlaybackUrl(given);
-    const id = address?.id ?? given;
+    const id = address?.input ?? given;
     const options: ViewerOptions = { ...this.#options, quality: this.#quality };
     if (address) {
       options.token ??= address.token;
