@@ -75,6 +75,21 @@ impl Arguments {
         }
     }
 
+    /// The control plane, which tells of the other programs once they have started.
+    fn control(
+        &self,
+        folder: &Path,
+        secret: &Secret,
+        figures: &Arc<Figures>,
+    ) -> mainstem_control::Config {
+        let mut control = mainstem_control::Config::new(local(self.http, 8080), folder);
+        control.relay_secret = Some(secret.clone());
+        control.metrics = Some(metrics_page(Arc::clone(figures)));
+        control.relay = Some(relay_place(Arc::clone(figures)));
+        control.embedding = self.embedding();
+        control
+    }
+
     /// How the relay judges who may publish and watch.
     fn access(&self, control_url: &str, secret: &Secret) -> anyhow::Result<Access> {
         if self.serving.open_relay {
@@ -127,12 +142,7 @@ impl Roles {
         let secret = settings.secret()?;
         // The control plane comes first and knows the relay only later.
         let figures: Arc<Figures> = Arc::default();
-        let http = local(settings.http, 8080);
-        let mut control = mainstem_control::Config::new(http, &folder);
-        control.relay_secret = Some(secret.clone());
-        control.metrics = Some(metrics_page(Arc::clone(&figures)));
-        control.relay = Some(relay_place(Arc::clone(&figures)));
-        control.embedding = settings.embedding();
+        let control = settings.control(&folder, &secret, &figures);
         let control = Control::start(control).await?;
         let control_url = format!("http://{}", reachable(control.local_addr));
 

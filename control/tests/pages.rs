@@ -23,12 +23,12 @@ async fn open(world: &World, path: &str, headers: &[(&str, &str)]) -> Response {
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    request.send().await.unwrap()
+    request.send().await.expect("the server answers")
 }
 
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     let value = response.headers().get(name);
-    value.map_or("", |value| value.to_str().unwrap())
+    value.map_or("", |value| value.to_str().unwrap_or_default())
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Embeds what browsers load: the committed files of `assets/`, each as it is and gzipped, with a tag of its
 //! content.
 
+#![expect(clippy::panic, reason = "a build script fails by panicking")]
+
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::fmt::Write as _;
@@ -36,8 +38,10 @@ fn embed(table: &mut String, name: &str, file: &Path, out: &Path) {
     let tag = hash.get(..32).expect("a hash is longer");
     let _ = writeln!(
         table,
-        "    crate::Asset {{ name: {name:?}, bytes: include_bytes!({file:?}), gzip: include_bytes!({gzipped:?}), \
-         tag: {tag:?} }},"
+        "    crate::Asset {{ name: {name:?}, bytes: include_bytes!({:?}), gzip: include_bytes!({:?}), \
+         tag: {tag:?} }},",
+        file.display().to_string(),
+        gzipped.display().to_string(),
     );
 }
 

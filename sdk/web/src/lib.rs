@@ -50,7 +50,7 @@ pub enum Page {
 pub fn asset(path: &str) -> Option<&'static Asset> {
     let (folder, name) = path.strip_prefix('/')?.split_once('/')?;
     match folder {
-        "sdk" if !name.ends_with(".html") => find(name),
+        "sdk" => find(name).filter(|asset| asset.page().is_none()),
         "watch" if is_id(name) => find("watch.html"),
         "publish" if is_id(name) => find("publish.html"),
         _ => None,

@@ -79,8 +79,9 @@ export class QualityMenu {
     detail.textContent = choice.detail;
     item.append(choice.label, detail);
     item.addEventListener('click', () => {
-      this.#choose(choice.value);
+      // Closed first: choosing makes the items anew, and would lose the focus.
       this.close(true);
+      this.#choose(choice.value);
     });
     return item;
   }
