@@ -56,11 +56,13 @@ pub enum Canary {
     TimerForgotten,
     /// The host never tells that a stream takes bytes again.
     WritableLost,
+    /// An update of a catalog leaves out a change.
+    CatalogChangeLeftOut,
 }
 
 impl Canary {
     /// Every canary.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::TokenExpiryIgnored,
         Self::TokenScopeIgnored,
         Self::CloseWithWrongCode,
@@ -81,6 +83,7 @@ impl Canary {
         Self::GoawayIgnored,
         Self::TimerForgotten,
         Self::WritableLost,
+        Self::CatalogChangeLeftOut,
     ];
 
     /// Its name, stable.
@@ -106,6 +109,7 @@ impl Canary {
             Self::GoawayIgnored => "goaway-ignored",
             Self::TimerForgotten => "timer-forgotten",
             Self::WritableLost => "writable-lost",
+            Self::CatalogChangeLeftOut => "catalog-change-left-out",
         }
     }
 

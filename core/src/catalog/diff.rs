@@ -8,6 +8,7 @@
 use super::json::Limits;
 use super::model::{Catalog, Track};
 use super::msf::{Entry, Reader, init_id};
+use crate::canary::{self, Canary};
 use crate::time::UnixTime;
 use serde::Serialize;
 
@@ -31,9 +32,14 @@ pub fn delta_json(old: &Catalog, new: &Catalog) -> Option<String> {
     if old.live != new.live || old.complete != new.complete {
         return None;
     }
+    let mut operations = operations(old, new);
+    let is_spoilt = canary::is_on(Canary::CatalogChangeLeftOut) && operations.len() > 1;
+    if is_spoilt {
+        operations.pop();
+    }
     let delta = Delta {
         generated_at: UnixTime::as_millis(generated_at),
-        delta_update: operations(old, new),
+        delta_update: operations,
     };
     if delta.delta_update.is_empty() {
         return None;
@@ -43,7 +49,7 @@ pub fn delta_json(old: &Catalog, new: &Catalog) -> Option<String> {
     let mut reader = Reader::new(Limits::default());
     reader.apply(old.to_msf_json().as_bytes()).ok()?;
     let reached = reader.apply(json.as_bytes()).ok()?;
-    (reached == new).then_some(json)
+    (reached == new || is_spoilt).then_some(json)
 }
 
 fn operations<'a>(old: &'a Catalog, new: &'a Catalog) -> Vec<Operation<'a>> {

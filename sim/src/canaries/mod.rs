@@ -220,6 +220,12 @@ fn hunt(canary: Canary) -> Hunt {
             "smoke, tokens end at 2 s",
             plans::tokens_that_end,
         ),
+        Canary::CatalogChangeLeftOut => (
+            "an update says all that changed",
+            "catalog/differs",
+            "smoke, catalogs are watched",
+            plans::catalogs,
+        ),
         Canary::WritableLost => (
             "a stream goes on when it takes bytes again",
             "liveness/not-at-live-edge",

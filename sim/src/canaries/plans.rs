@@ -202,6 +202,22 @@ pub(super) fn small_caches(seed: u64) -> Plan {
     plan
 }
 
+/// Viewers that follow a catalog, and nothing else.
+pub(super) fn catalogs(seed: u64) -> Plan {
+    let mut plan = calm(seed);
+    with_tokens(&mut plan, TokenPlan::Good);
+    plan.tracks.truncate(1);
+    for track in &mut plan.tracks {
+        (track.is_catalog, track.name) = (true, "catalog".to_owned());
+        (track.interval_ms, track.group_objects, track.subgroups) = (200, 6, 1);
+    }
+    for viewer in viewers(&mut plan) {
+        viewer.tracks = vec![0];
+    }
+    plan.duration_ms = plan.duration_ms.max(4_000);
+    plan
+}
+
 /// Viewers that ask for what came before them.
 pub(super) fn the_past(seed: u64) -> Plan {
     let mut plan = calm(seed);

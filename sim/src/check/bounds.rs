@@ -53,7 +53,7 @@ impl Bounds {
             });
             let of_track = |track: &crate::plan::TrackPlan| {
                 let objects = usize::try_from(track.group_objects).unwrap_or(usize::MAX);
-                objects.saturating_mul(track.object_bytes_max.saturating_add(64))
+                objects.saturating_mul(track.object_bytes_most().saturating_add(64))
             };
             let bytes = plan.tracks.iter().map(|track| {
                 let groups = if fetches { groups } else { live + 1 };

@@ -12,6 +12,7 @@
 //! | [`ends`] | nothing before its publication, nothing after an end, and every end is told |
 //! | [`holes`] | no object of a subgroup is missing without a word |
 //! | [`conclusion`] | whoever watches a track hears of its end |
+//! | [`catalog`] | a catalog by its updates is the whole catalog of that place |
 //! | [`permission`] | nothing is granted or delivered beyond what a token says |
 //! | [`answers`] | every request is answered, or its session ends |
 //! | [`upstreams`] | a relay asks once for a track, and not longer than somebody watches |
@@ -24,6 +25,7 @@
 
 pub mod answers;
 pub mod bounds;
+pub mod catalog;
 pub mod closes;
 pub mod conclusion;
 pub mod ends;
@@ -118,6 +120,7 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Checker>> {
         Box::new(bounds::Bounds::new(plan)),
         Box::new(closes::Closes::new(plan)),
         Box::new(holes::Holes::new(plan)),
+        Box::new(catalog::Catalogs::new(plan)),
         Box::new(conclusion::Conclusion::new()),
         Box::new(liveness::Liveness::new(plan)),
     ]

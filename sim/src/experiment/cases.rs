@@ -193,6 +193,7 @@ fn track(origin: NodeId, at: usize, priority: u8, group_objects: u64) -> TrackPl
         object_bytes_max: OBJECT_BYTES,
         priority,
         groups: None,
+        is_catalog: false,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Any object can be judged anywhere from its place alone: nobody has to remember what was sent.
 
+use super::catalogs;
 use crate::plan::{NodeId, TrackPlan};
 use bytes::Bytes;
 use mainstem_core::moqt::name::{FullTrackName, NameError, TrackName, TrackNamespace};
@@ -33,6 +34,9 @@ pub fn full_name(track: &TrackPlan) -> Result<FullTrackName, NameError> {
 
 /// Payload bytes of an object.
 pub fn size(track: &TrackPlan, index: u16, group: u64, object: u64) -> usize {
+    if track.is_catalog {
+        return catalogs::payload(track, group, object).0.len();
+    }
     let span = track
         .object_bytes_max
         .saturating_sub(track.object_bytes_min);
@@ -45,6 +49,9 @@ pub fn size(track: &TrackPlan, index: u16, group: u64, object: u64) -> usize {
 
 /// The bytes of an object.
 pub fn payload(track: &TrackPlan, index: u16, group: u64, object: u64) -> Bytes {
+    if track.is_catalog {
+        return catalogs::payload(track, group, object).0;
+    }
     let size = size(track, index, group, object);
     let mut words = Words(key(index, group, object));
     let mut bytes = Vec::with_capacity(size.saturating_add(8));
@@ -57,6 +64,9 @@ pub fn payload(track: &TrackPlan, index: u16, group: u64, object: u64) -> Bytes 
 
 /// Whether these are the bytes of that object.
 pub fn is_payload(track: &TrackPlan, index: u16, group: u64, object: u64, found: &Payload) -> bool {
+    if track.is_catalog {
+        return found.to_bytes() == catalogs::payload(track, group, object).0;
+    }
     if found.len() != size(track, index, group, object) {
         return false;
     }
@@ -117,6 +127,7 @@ mod tests {
             object_bytes_max: 500,
             priority: 128,
             groups: None,
+            is_catalog: false,
         };
         let bytes = payload(&track, 3, 7, 2);
         assert!((5..=500).contains(&bytes.len()));

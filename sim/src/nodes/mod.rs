@@ -11,6 +11,7 @@
 //! time, a node answers through [`Node`].
 
 mod agenda;
+pub mod catalogs;
 pub mod content;
 pub mod hostile;
 mod meddle;

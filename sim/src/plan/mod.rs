@@ -25,6 +25,7 @@ pub use node::{
 };
 pub use validate::PlanError;
 
+use crate::nodes::catalogs::CATALOG_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -193,6 +194,21 @@ pub struct TrackPlan {
     /// Groups after which the track ends; `None` for never.
     #[serde(default)]
     pub groups: Option<u64>,
+    /// Whether its objects are catalogs and their updates: their sizes are their own then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_catalog: bool,
+}
+
+impl TrackPlan {
+    /// Most payload bytes of one of its objects.
+    pub fn object_bytes_most(&self) -> usize {
+        let of_catalogs = if self.is_catalog {
+            CATALOG_BYTES_MAX
+        } else {
+            0
+        };
+        self.object_bytes_max.max(of_catalogs)
+    }
 }
 
 /// A world. See the module's description.

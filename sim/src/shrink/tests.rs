@@ -68,6 +68,7 @@ fn large() -> Plan {
             object_bytes_max: 2000,
             priority: 128,
             groups: None,
+            is_catalog: false,
         })
         .collect();
     let faults = (0..12u16)

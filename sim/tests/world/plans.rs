@@ -82,6 +82,7 @@ pub(crate) fn star(viewers: usize) -> Plan {
             object_bytes_max: 2_500,
             priority: 128,
             groups: None,
+            is_catalog: false,
         }],
         faults: Vec::new(),
     }

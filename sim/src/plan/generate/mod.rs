@@ -75,6 +75,8 @@ impl Plan {
         draw.hostile(&shape);
         draw.links();
         draw.faults();
+        // Last, so that what is drawn before stays what it was.
+        draw.catalogs();
         draw.plan
     }
 }
@@ -227,7 +229,47 @@ impl Draw {
                 object_bytes_max: usize::try_from(largest).unwrap_or_default(),
                 priority,
                 groups: (!is_endless).then_some(groups),
+                is_catalog: false,
             });
+        }
+    }
+
+    /// Catalogs beside the other tracks of some origins, for some of those who watch them.
+    fn catalogs(&mut self) {
+        let origins: Vec<NodeId> = self.plan.tracks.iter().map(|track| track.origin).collect();
+        for origin in std::collections::BTreeSet::from_iter(origins) {
+            if !self.percent(30) {
+                continue;
+            }
+            let index = u16::try_from(self.plan.tracks.len()).unwrap_or(u16::MAX);
+            self.plan.tracks.push(TrackPlan {
+                origin,
+                name: "catalog".to_owned(),
+                interval_ms: *self.random.pick(&[100, 250, 500]).unwrap_or(&250),
+                group_objects: self.random.between(1, 8),
+                subgroups: 1,
+                object_bytes_min: 0,
+                object_bytes_max: 0,
+                priority: 0,
+                groups: None,
+                is_catalog: true,
+            });
+            for at in 0..self.plan.nodes.len() {
+                let watches = self.percent(60);
+                let plan = &mut self.plan;
+                let Some(Role::Viewer(viewer)) = plan.nodes.get_mut(at).map(|node| &mut node.role)
+                else {
+                    continue;
+                };
+                let mut watched = viewer.tracks.iter();
+                let is_of_origin = watched.all(|track| {
+                    let track = plan.tracks.get(usize::from(*track));
+                    track.is_some_and(|track| track.origin == origin)
+                });
+                if watches && is_of_origin && !viewer.tracks.is_empty() {
+                    viewer.tracks.push(index);
+                }
+            }
         }
     }
 
@@ -235,7 +277,7 @@ impl Draw {
     fn rate(&self, tracks: impl Iterator<Item = u16>) -> u64 {
         let of_track = |index: u16| {
             let track = self.plan.tracks.get(usize::from(index))?;
-            let bytes = u64::try_from(track.object_bytes_max).ok()? + 100;
+            let bytes = u64::try_from(track.object_bytes_most()).ok()? + 100;
             Some(bytes * 1_000 / track.interval_ms.max(1))
         };
         tracks.filter_map(of_track).sum()
