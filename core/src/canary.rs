@@ -58,11 +58,13 @@ pub enum Canary {
     WritableLost,
     /// An update of a catalog leaves out a change.
     CatalogChangeLeftOut,
+    /// A track knows no delivery time-out.
+    DeliveryTimeoutIgnored,
 }
 
 impl Canary {
     /// Every canary.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::TokenExpiryIgnored,
         Self::TokenScopeIgnored,
         Self::CloseWithWrongCode,
@@ -84,6 +86,7 @@ impl Canary {
         Self::TimerForgotten,
         Self::WritableLost,
         Self::CatalogChangeLeftOut,
+        Self::DeliveryTimeoutIgnored,
     ];
 
     /// Its name, stable.
@@ -110,6 +113,7 @@ impl Canary {
             Self::TimerForgotten => "timer-forgotten",
             Self::WritableLost => "writable-lost",
             Self::CatalogChangeLeftOut => "catalog-change-left-out",
+            Self::DeliveryTimeoutIgnored => "delivery-timeout-ignored",
         }
     }
 

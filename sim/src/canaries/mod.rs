@@ -220,6 +220,12 @@ fn hunt(canary: Canary) -> Hunt {
             "smoke, tokens end at 2 s",
             plans::tokens_that_end,
         ),
+        Canary::DeliveryTimeoutIgnored => (
+            "what comes too late does not come",
+            "lateness/late",
+            "two tracks, a link for half of them, 300 ms",
+            plans::in_time_or_not_at_all,
+        ),
         Canary::CatalogChangeLeftOut => (
             "an update says all that changed",
             "catalog/differs",

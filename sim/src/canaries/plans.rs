@@ -188,6 +188,15 @@ pub(super) fn a_link_that_is_too_narrow(seed: u64) -> Plan {
     plan
 }
 
+/// The same, and the viewer wants nothing that is older than it says.
+pub(super) fn in_time_or_not_at_all(seed: u64) -> Plan {
+    let mut plan = a_link_that_is_too_narrow(seed);
+    for viewer in viewers(&mut plan) {
+        viewer.object_timeout_ms = Some(300);
+    }
+    plan
+}
+
 /// Relays that may keep little.
 pub(super) fn small_caches(seed: u64) -> Plan {
     let mut plan = calm(seed);

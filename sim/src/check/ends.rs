@@ -7,9 +7,12 @@
 //! | `after-end-of-group` | an object arrived in a group whose every subgroup had ended |
 //! | `cut` | a group is there whole, and its stream was reset instead of ended, after the faults |
 //! | `unfinished` | a group is there whole, and its streams did not end after the faults |
+//!
+//! A viewer that set a delivery time-out may see a stream reset for it while the word that all came is on its way back.
 
 use super::{Checker, Finding, Observation, Place, Seen, finding, micros};
-use crate::plan::{NodeId, Plan};
+use crate::plan::{NodeId, Plan, Role};
+use mainstem_core::moqt::error::StreamCode;
 use mainstem_core::moqt::session::StreamEnd;
 use mainstem_core::moqt::subscriber::Key;
 use mainstem_core::time::Instant;
@@ -43,6 +46,8 @@ struct Group {
 #[derive(Debug)]
 pub struct Ends {
     shapes: Vec<Shape>,
+    /// Viewers that want what they watch in time or not at all.
+    in_time: BTreeSet<NodeId>,
     newest: BTreeMap<u16, Place>,
     over: BTreeSet<Subscription>,
     tracks: BTreeMap<Subscription, u16>,
@@ -62,6 +67,16 @@ impl Ends {
         };
         Self {
             shapes: plan.tracks.iter().map(shape).collect(),
+            in_time: plan
+                .node_ids()
+                .filter_map(|(id, node)| match &node.role {
+                    Role::Viewer(viewer) => {
+                        let timeout = viewer.object_timeout_ms.or(viewer.subgroup_timeout_ms);
+                        timeout.map(|_| id)
+                    }
+                    Role::Origin(_) | Role::Relay(_) | Role::Hostile(_) => None,
+                })
+                .collect(),
             newest: BTreeMap::new(),
             over: BTreeSet::new(),
             tracks: BTreeMap::new(),
@@ -195,9 +210,11 @@ impl Checker for Ends {
                 end: StreamEnd::Finished,
             } => self.finish(of(key), *group),
             // What was given up on the way has no end to wait for.
-            Seen::SubgroupEnded { key, group, .. } => {
+            Seen::SubgroupEnded { key, group, end } => {
                 let (one, group) = (of(key), *group);
-                if self.is_cut(one, group) {
+                let is_late = *end == StreamEnd::Reset(StreamCode::DELIVERY_TIMEOUT)
+                    && self.in_time.contains(&observation.node);
+                if !is_late && self.is_cut(one, group) {
                     let message = format!("group {group} is there whole, and its stream was reset");
                     return Err(finding(NAME, "cut", observation, message));
                 }

@@ -13,6 +13,7 @@
 //! | [`holes`] | no object of a subgroup is missing without a word |
 //! | [`conclusion`] | whoever watches a track hears of its end |
 //! | [`catalog`] | a catalog by its updates is the whole catalog of that place |
+//! | [`lateness`] | what was wanted within a time does not come long after it |
 //! | [`permission`] | nothing is granted or delivered beyond what a token says |
 //! | [`answers`] | every request is answered, or its session ends |
 //! | [`upstreams`] | a relay asks once for a track, and not longer than somebody watches |
@@ -30,6 +31,7 @@ pub mod closes;
 pub mod conclusion;
 pub mod ends;
 pub mod holes;
+pub mod lateness;
 pub mod liveness;
 pub mod order;
 pub mod payload;
@@ -121,6 +123,7 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Checker>> {
         Box::new(closes::Closes::new(plan)),
         Box::new(holes::Holes::new(plan)),
         Box::new(catalog::Catalogs::new(plan)),
+        Box::new(lateness::Lateness::new(plan)),
         Box::new(conclusion::Conclusion::new()),
         Box::new(liveness::Liveness::new(plan)),
     ]

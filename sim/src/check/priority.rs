@@ -52,7 +52,10 @@ impl Priority {
             .iter()
             .filter(|node| matches!(node.role, Role::Relay(_)));
         let is_plain = plan.nodes.iter().all(|node| match &node.role {
-            Role::Viewer(viewer) => viewer.stalls.is_empty() && viewer.past_groups.is_none(),
+            Role::Viewer(viewer) => {
+                let has_time = viewer.object_timeout_ms.or(viewer.subgroup_timeout_ms);
+                viewer.stalls.is_empty() && viewer.past_groups.is_none() && has_time.is_none()
+            }
             Role::Hostile(_) => false,
             Role::Origin(_) | Role::Relay(_) => true,
         });

@@ -171,6 +171,8 @@ fn viewer_role(relay: NodeId, number: u64, tracks: Vec<u16>) -> Role {
         stalls: Vec::new(),
         token: TokenPlan::None,
         past_groups: None,
+        object_timeout_ms: None,
+        subgroup_timeout_ms: None,
     })
 }
 

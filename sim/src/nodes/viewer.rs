@@ -162,10 +162,13 @@ impl Viewer {
         if self.has_left || !self.is_ours(session) {
             return;
         }
-        let asked =
-            self.transport
-                .app_mut()
-                .subscribe(session, name.clone(), Parameters::default());
+        let parameters = Parameters {
+            object_delivery_timeout_ms: self.plan.object_timeout_ms,
+            subgroup_delivery_timeout_ms: self.plan.subgroup_timeout_ms,
+            ..Parameters::default()
+        };
+        let app = self.transport.app_mut();
+        let asked = app.subscribe(session, name.clone(), parameters);
         // A session that goes away takes no more requests; its successor does.
         if let Ok(key) = asked {
             let request = Asked {

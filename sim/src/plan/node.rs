@@ -172,6 +172,12 @@ pub struct ViewerPlan {
     /// Groups before the current one that it asks for when it joins.
     #[serde(default)]
     pub past_groups: Option<u64>,
+    /// The object delivery time-out that it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_timeout_ms: Option<u64>,
+    /// The subgroup delivery time-out that it asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subgroup_timeout_ms: Option<u64>,
 }
 
 /// How a hostile peer breaks the rules.

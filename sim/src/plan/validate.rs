@@ -212,6 +212,19 @@ impl Plan {
                 }
             }
         }
+        let timeouts = [
+            ("object_timeout_ms", viewer.object_timeout_ms),
+            ("subgroup_timeout_ms", viewer.subgroup_timeout_ms),
+        ];
+        for (name, ms) in timeouts {
+            if ms.is_some_and(|ms| ms == 0 || ms > 60_000) {
+                return Err(refuse(
+                    format!("{field}.{name}"),
+                    "1 to 60000",
+                    ms.unwrap_or_default(),
+                ));
+            }
+        }
         let times = [
             ("join_ms", Some(viewer.join_ms)),
             ("leave_ms", viewer.leave_ms),

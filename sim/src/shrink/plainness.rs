@@ -127,6 +127,7 @@ fn no_stalls(role: &mut Role) {
 fn no_past(role: &mut Role) {
     if let Role::Viewer(viewer) = role {
         viewer.past_groups = None;
+        (viewer.object_timeout_ms, viewer.subgroup_timeout_ms) = (None, None);
     }
 }
 

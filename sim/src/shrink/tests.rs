@@ -30,6 +30,8 @@ fn viewer(relay: u16, tracks: Vec<u16>) -> NodePlan {
         }],
         token: TokenPlan::None,
         past_groups: None,
+        object_timeout_ms: None,
+        subgroup_timeout_ms: None,
     }))
 }
 

@@ -50,6 +50,8 @@ pub(crate) fn viewer_plan(relay: NodeId) -> ViewerPlan {
         stalls: Vec::new(),
         token: TokenPlan::Good,
         past_groups: None,
+        object_timeout_ms: None,
+        subgroup_timeout_ms: None,
     }
 }
 

@@ -14,6 +14,7 @@
 //! Source: draft-ietf-moq-transport-19, sections 5.1.3 (range filters), 7.4 (delivery timeouts),
 //! 12.3 (MAX_CACHE_DURATION).
 
+use crate::canary::{self, Canary};
 use crate::moqt::filter::sets::{Fields, ObjectFilter};
 use crate::moqt::object::Object;
 use crate::moqt::property::Properties;
@@ -32,6 +33,9 @@ pub struct Timeouts {
 impl Timeouts {
     /// Time-outs in ms, 0 being none.
     pub fn of_ms(object: Option<u64>, subgroup: Option<u64>) -> Self {
+        if canary::is_on(Canary::DeliveryTimeoutIgnored) {
+            return Self::default();
+        }
         let duration = |ms: Option<u64>| ms.filter(|ms| *ms > 0).map(Duration::from_millis);
         Self {
             object: duration(object),

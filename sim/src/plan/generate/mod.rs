@@ -77,6 +77,7 @@ impl Plan {
         draw.faults();
         // Last, so that what is drawn before stays what it was.
         draw.catalogs();
+        draw.timeouts();
         draw.plan
     }
 }

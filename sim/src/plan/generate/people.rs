@@ -63,6 +63,18 @@ impl Draw {
         }
     }
 
+    /// Viewers that want what they watch in time or not at all.
+    pub(super) fn timeouts(&mut self) {
+        for at in 0..self.plan.nodes.len() {
+            let object = self.seldom(12, &[1_000, 2_000, 5_000]);
+            let subgroup = self.seldom(12, &[2_000, 5_000]);
+            let node = self.plan.nodes.get_mut(at).map(|node| &mut node.role);
+            if let Some(Role::Viewer(viewer)) = node {
+                (viewer.object_timeout_ms, viewer.subgroup_timeout_ms) = (object, subgroup);
+            }
+        }
+    }
+
     fn viewer(&mut self, shape: &Shape) -> ViewerPlan {
         let restless = if self.profile == Profile::Churn {
             60
@@ -100,6 +112,8 @@ impl Draw {
             stalls,
             token,
             past_groups: self.seldom(20, &[0, 1, 2, 5]),
+            object_timeout_ms: None,
+            subgroup_timeout_ms: None,
         }
     }
 
