@@ -149,11 +149,8 @@ mod tests {
     #[test]
     fn scripts_may_be_used_by_pages_of_others() {
         let place = Place::default();
-        let of = |name: &str| header("/sdk/sdk.js", &place, name);
-        assert_eq!(
-            of("content-type").as_deref(),
-            Some("text/javascript; charset=utf-8")
-        );
+        let of = |name: &str| header("/sdk/mainstem.wasm", &place, name);
+        assert_eq!(of("content-type").as_deref(), Some("application/wasm"));
         assert_eq!(of("access-control-allow-origin").as_deref(), Some("*"));
         assert_eq!(of("content-security-policy"), None);
     }

@@ -5,6 +5,8 @@ import { element } from '../dom.ts';
 /** What the bar's left end means, in decibels of full scale. */
 const FLOOR_DB = -60;
 const HOT_DB = -6;
+/** What is left of the bar a frame later. */
+const FALL = 0.93;
 /** How often those who hear the page may ask for the value. */
 const ARIA_EVERY_MS = 1000;
 
@@ -32,15 +34,21 @@ export class Meter {
     this.#source.connect(analyser);
     const samples = new Float32Array(analyser.fftSize);
     let spokenAt = 0;
+    let shown = 0;
+    let peak = 0;
     const draw = (now: number): void => {
       analyser.getFloatTimeDomainData(samples);
       const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
-      const level = Math.max(0, 1 - (10 * Math.log10(power + 1e-10)) / FLOOR_DB);
-      this.#bar.style.transform = `scaleX(${Math.min(1, level).toFixed(3)})`;
-      this.#level.dataset['hot'] = String(level > 1 - HOT_DB / FLOOR_DB);
+      const level = Math.min(1, Math.max(0, 1 - (10 * Math.log10(power + 1e-10)) / FLOOR_DB));
+      // Up at once, down slowly: a short sound is seen.
+      shown = Math.max(level, shown * FALL);
+      peak = Math.max(peak, level);
+      this.#bar.style.transform = `scaleX(${shown.toFixed(3)})`;
+      this.#level.dataset['hot'] = String(shown > 1 - HOT_DB / FLOOR_DB);
       if (now - spokenAt > ARIA_EVERY_MS) {
         spokenAt = now;
-        this.#level.setAttribute('aria-valuenow', String(Math.round(Math.min(1, level) * 100)));
+        this.#level.setAttribute('aria-valuenow', String(Math.round(peak * 100)));
+        peak = 0;
       }
       this.#frame = requestAnimationFrame(draw);
     };

@@ -43,6 +43,8 @@ class Player {
   #viewer: BroadcastViewer | undefined;
   #quality = this.#link.settings.get('quality') ?? 'auto';
   #unreachableTimer = 0;
+  /** Whether an error was shown that names its cause. */
+  #isTold = false;
   /** Raised when the present viewer is given up: what it says later is not heard. */
   #round = 0;
 
@@ -72,6 +74,7 @@ class Player {
     };
     clearTimeout(this.#unreachableTimer);
     this.#viewer?.stop();
+    this.#isTold = false;
     this.#card.hide();
     this.#view('loading');
     // Sound without a gesture is held back by browsers: the picture comes first.
@@ -145,6 +148,7 @@ class Player {
   #onError(error: unknown): void {
     const reason = (error as StreamError | undefined)?.reason;
     console.warn('playback:', error instanceof Error ? error.message : error);
+    this.#isTold = reason === 'auth_failed' || reason === 'unsupported' || reason === 'decode';
     if (reason === 'auth_failed' || reason === 'unsupported' || reason === 'decode') this.#fail(reason);
     else if (this.#viewer?.state === 'failed' || this.#viewer?.state === 'idle') this.#fail('unreachable');
   }
@@ -152,7 +156,8 @@ class Player {
   #onClose(reason: ViewerCloseReason): void {
     if (reason === 'complete') this.#fail('ended');
     else if (reason === 'auth_failed') this.#fail('auth_failed');
-    else if (reason === 'network') this.#fail('unreachable');
+    // Of an error that was told, the close says less.
+    else if (reason === 'network' && !this.#isTold) this.#fail('unreachable');
   }
 
   /** Shows what is the matter. */

@@ -36,7 +36,8 @@ export async function resolveRelay(id: string, options: ViewerOptions, token: st
   } catch (error) {
     throw new StreamError('network', `cannot reach ${base || 'this origin'}: ${String(error)}`);
   }
-  if (response.status === 401 || response.status === 403) {
+  // An input that does not exist is as good as one that the token does not open.
+  if (response.status === 401 || response.status === 403 || response.status === 404) {
     throw new StreamError('auth_failed', 'auth_failed: the playback token was refused');
   }
   if (!response.ok) throw new StreamError('network', `no stream ${id}: status ${response.status}`);

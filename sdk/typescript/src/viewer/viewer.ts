@@ -11,6 +11,7 @@
 
 import { StreamError, asStreamError, type ViewerCloseReason } from '../close.ts';
 import { canRunSessions } from '../session/channel.ts';
+import { mintedToken } from '../streams-minted.ts';
 import { parsePlaybackUrl } from '../streams-urls.ts';
 import { Beacon } from './beacon.ts';
 import { LivePlayer } from './live-player.ts';
@@ -134,6 +135,7 @@ export class BroadcastViewer {
       options.token ??= address.token;
       options.relayUrl ??= address.relayUrl;
     }
+    if (options.getToken === undefined) options.token ??= mintedToken(id);
     if (options.token === undefined && options.getToken) options.token = await options.getToken();
     if (turn !== this.#turn) return;
     this.#setState('connecting');
