@@ -44,3 +44,13 @@ fn run(file: &str) {
 fn pages_are_readable_named_and_worked_by_keys() {
     run("pages");
 }
+
+#[test]
+fn a_camera_is_watched_in_another_page_and_recipe_1_runs() {
+    run("live");
+}
+
+#[test]
+fn an_encoder_is_watched_through_a_freeze_a_restart_and_a_narrow_road() {
+    run("faults");
+}

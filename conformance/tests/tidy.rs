@@ -64,13 +64,16 @@ fn nothing_is_left_to_do_in_code() {
 
 #[test]
 fn only_net_says_unsafe() {
-    refuse("`unsafe` outside net, sdk/ffi and the ABI of sdk/wasm", |source| {
-        let path = source.path.to_string_lossy();
-        if MAY_BE_UNSAFE.iter().any(|room| path.starts_with(room)) {
-            return Vec::new();
-        }
-        source.code_lines_where(|line| words(line).any(|word| word == "unsafe"))
-    });
+    refuse(
+        "`unsafe` outside net, sdk/ffi and the ABI of sdk/wasm",
+        |source| {
+            let path = source.path.to_string_lossy();
+            if MAY_BE_UNSAFE.iter().any(|room| path.starts_with(room)) {
+                return Vec::new();
+            }
+            source.code_lines_where(|line| words(line).any(|word| word == "unsafe"))
+        },
+    );
 }
 
 #[test]

@@ -73,7 +73,7 @@ export async function up(folder, { http = '127.0.0.1:0', moqt = '127.0.0.1:0', r
 /** `mainstem relay` as an edge of `origin`. */
 export async function edge(origin, { moqt = '127.0.0.1:0' } = {}) {
   const { folder, ready: from } = origin;
-  const args = ['relay', '--ready-json', '--moqt', moqt, '--upstream', from.moqt];
+  const args = ['relay', '--ready-json', '--moqt', moqt, '--upstream', from.moqt, '--upstream-insecure'];
   args.push('--mesh-secret-file', join(folder, 'mesh.secret'), '--data-dir', join(folder, 'edge'));
   args.push('--control', from.http, '--control-secret-file', join(folder, 'control.secret'));
   const process = new Running(PROGRAM, args, { name: 'edge', folder });
