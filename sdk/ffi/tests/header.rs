@@ -1,4 +1,5 @@
 //! The header, the exported functions and the list of the contract name the same symbols.
+#![allow(clippy::unwrap_used, reason = "a test's way of speaking")]
 
 use std::collections::BTreeSet;
 use std::path::Path;

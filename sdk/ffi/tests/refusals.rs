@@ -1,5 +1,6 @@
 //! What C may do wrong, and what comes of it.
 #![expect(unsafe_code, reason = "a caller of the C interface")]
+#![allow(clippy::unwrap_used, reason = "a test's way of speaking")]
 
 use mainstem_ffi::*;
 use std::ffi::{CString, c_void};

@@ -141,7 +141,7 @@ impl Client {
         if !is_made {
             return Err(Error::StillEnding);
         }
-        self.shared.tracks().insert(track_name.clone());
+        self.shared.add_track(track_name.clone());
         Ok(Publication {
             shared: Arc::clone(&self.shared),
             track: track_name,

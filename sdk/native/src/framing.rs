@@ -302,8 +302,8 @@ mod tests {
         let paths = files.map(|file| file.path());
         let files: Vec<Bytes> = paths
             .filter(|path| path.extension().is_some_and(|ending| ending == "mp4"))
-            .map(|path| std::fs::read(path).unwrap().into())
-            .filter(|file: &Bytes| {
+            .map(|path| Bytes::from(std::fs::read(path).unwrap()))
+            .filter(|file| {
                 let mut framer = Framer::new(Format::Broadcast, 1);
                 framer
                     .frame(0, 0, file.clone())

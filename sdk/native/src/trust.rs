@@ -36,7 +36,7 @@ pub enum TrustError {
     },
     /// The system has no roots.
     #[error(
-        "this system has no root certificates; name the relay's own with {CERTIFICATE_VARIABLE}"
+        "this system has no root certificates; name the relay's own, as with {CERTIFICATE_VARIABLE}"
     )]
     NoRoots,
 }
@@ -49,7 +49,7 @@ impl Trust {
     }
 
     /// What the transport needs to know.
-    pub(crate) fn resolve(&self) -> Result<TlsTrust, TrustError> {
+    pub fn resolve(&self) -> Result<TlsTrust, TrustError> {
         match self {
             Self::Environment => Self::from_environment()?.resolve(),
             Self::Roots => roots(),

@@ -74,7 +74,9 @@ while lib.clutch_moqt_frame_pub_subscriber_count(pub) == 0:
     time.sleep(0.01)
 
 # As SDKs do: the init segment with priority 0, what follows with priority 1.
-data, at, writes, fragments = open(media, "rb").read(), 0, [b""], 0
+with open(media, "rb") as file:
+    data = file.read()
+at, writes, fragments = 0, [b""], 0
 while at + 8 <= len(data):
     size, kind = struct.unpack(">I4s", data[at : at + 8])
     writes[-1] += data[at : at + size]
