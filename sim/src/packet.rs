@@ -3,14 +3,15 @@
 use crate::model::ModelPacket;
 use crate::random::Random;
 use crate::trace::Fold;
+use mainstem_quic::Ecn;
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 
 /// One packet.
 #[derive(Clone, Debug)]
 pub enum Packet {
-    /// A UDP datagram of real QUIC.
-    Datagram(Vec<u8>),
+    /// A UDP datagram of real QUIC, and its ECN mark.
+    Datagram(Vec<u8>, Option<Ecn>),
     /// A packet of the stream model.
     Model(ModelPacket),
 }
@@ -28,7 +29,7 @@ impl Packet {
     /// Its size on the wire, in bytes.
     pub fn len(&self) -> usize {
         match self {
-            Self::Datagram(bytes) => bytes.len(),
+            Self::Datagram(bytes, _) => bytes.len(),
             Self::Model(packet) => packet.size(),
         }
     }
@@ -36,7 +37,7 @@ impl Packet {
     /// Bytes of the largest UDP datagram of it.
     pub fn largest_datagram(&self) -> usize {
         match self {
-            Self::Datagram(bytes) => bytes.len(),
+            Self::Datagram(bytes, _) => bytes.len(),
             Self::Model(packet) => packet.largest_datagram(),
         }
     }
@@ -49,7 +50,15 @@ impl Packet {
     /// Puts all of it into a hash.
     pub fn fold_into(&self, fold: &mut Fold) {
         match self {
-            Self::Datagram(bytes) => fold.bytes(bytes),
+            Self::Datagram(bytes, ecn) => {
+                fold.bytes(bytes);
+                fold.number(match ecn {
+                    None => 0,
+                    Some(Ecn::Ect0) => 1,
+                    Some(Ecn::Ect1) => 2,
+                    Some(Ecn::Ce) => 3,
+                });
+            }
             Self::Model(packet) => packet.hash(&mut Folding(fold)),
         }
     }
@@ -57,28 +66,45 @@ impl Packet {
     /// The packet with one wrong bit; `None` when nothing of it would be taken.
     pub fn corrupted(self, random: &mut Random) -> Option<Self> {
         match self {
-            Self::Datagram(mut bytes) => {
+            Self::Datagram(mut bytes, ecn) => {
                 let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 let at = usize::try_from(random.below(length)).unwrap_or_default();
                 let bit = random.below(8);
                 if let Some(byte) = bytes.get_mut(at) {
                     *byte ^= 1 << bit;
                 }
-                Some(Self::Datagram(bytes))
+                Some(Self::Datagram(bytes, ecn))
             }
             // What is wrong does not pass QUIC's authentication.
             Self::Model(_) => None,
         }
     }
 
+    /// Says that there is congestion, in place of dropping it; false where that cannot be said.
+    pub fn mark_congestion(&mut self) -> bool {
+        let Self::Datagram(_, Some(ecn)) = self else {
+            return false;
+        };
+        *ecn = Ecn::Ce;
+        true
+    }
+
+    /// Takes its mark away, as some routers do; false when it has none.
+    pub fn clear_mark(&mut self) -> bool {
+        match self {
+            Self::Datagram(_, ecn) => ecn.take().is_some(),
+            Self::Model(_) => false,
+        }
+    }
+
     /// The packet without its end; `None` when nothing of it would be taken.
     pub fn truncated(self, random: &mut Random) -> Option<Self> {
         match self {
-            Self::Datagram(mut bytes) => {
+            Self::Datagram(mut bytes, ecn) => {
                 let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 let keep = usize::try_from(random.below(length)).unwrap_or_default();
                 bytes.truncate(keep);
-                Some(Self::Datagram(bytes))
+                Some(Self::Datagram(bytes, ecn))
             }
             // What is wrong does not pass QUIC's authentication.
             Self::Model(_) => None,

@@ -2,7 +2,7 @@
 //!
 //! Each direction between two nodes is a link with chance of its own ([`Purpose::Link`]). A packet
 //! goes, in this order, through partition, MTU, loss, burst loss, the link's rates and queues, its
-//! delay, truncation and corruption, reordering and duplication. Packets of one link stay in order
+//! delay, truncation and corruption, ECN marks, reordering and duplication. Packets of one link stay in order
 //! unless reordering says otherwise. Every loss is counted by its cause ([`Counters`]).
 //!
 //! No time passes here: [`Network::send`] answers with the times of arrival.
@@ -46,6 +46,10 @@ pub struct Counters {
     pub corrupted: u64,
     /// Without their end.
     pub truncated: u64,
+    /// Marked as having met congestion.
+    pub congestion_marked: u64,
+    /// Without their ECN mark.
+    pub unmarked: u64,
     /// For an address that nobody has, or for a node that is down.
     pub undeliverable: u64,
     /// Dropped because the receiver's buffer was full.
@@ -258,6 +262,14 @@ impl Fate {
                 counters.truncated += 1;
                 let packet = self.packet.take();
                 self.packet = packet.and_then(|packet| packet.truncated(link.random()));
+            }
+            FaultKind::CongestionMark { ppm } if link.random().chance(ppm) => {
+                let is_marked = self.packet.as_mut().is_some_and(Packet::mark_congestion);
+                counters.congestion_marked += u64::from(is_marked);
+            }
+            FaultKind::MarkLoss { ppm } if link.random().chance(ppm) => {
+                let is_cleared = self.packet.as_mut().is_some_and(Packet::clear_mark);
+                counters.unmarked += u64::from(is_cleared);
             }
             // The others lose packets, or are about a node and not about its packets.
             _ => {}

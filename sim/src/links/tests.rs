@@ -27,7 +27,7 @@ fn send(network: &mut Network, at_ms: u64, bytes: usize) -> Vec<u64> {
         now,
         FROM,
         TO,
-        Packet::Datagram(vec![0; bytes]),
+        Packet::Datagram(vec![0; bytes], None),
         &mut arrivals,
     );
     let micros = arrivals.iter().map(|(at, _)| at.as_nanos() / 1_000);
@@ -99,7 +99,7 @@ fn a_change_of_one_links_traffic_leaves_the_others_as_they_are() {
             send(&mut network, 0, 10);
         }
         let mut arrivals = Vec::new();
-        let packet = Packet::Datagram(vec![0; 10]);
+        let packet = Packet::Datagram(vec![0; 10], None);
         network.send(Instant::ZERO, TO, FROM, packet, &mut arrivals);
         arrivals.first().map(|(at, _)| *at)
     };

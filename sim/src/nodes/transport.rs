@@ -119,18 +119,18 @@ impl<A: App> Transport<A> {
     pub(crate) fn handle_packet(&mut self, now: Instant, from: SocketAddr, packet: Packet) {
         self.meddled().now = now;
         match (self, packet) {
-            (Self::Quic(quic), Packet::Datagram(bytes)) => {
+            (Self::Quic(quic), Packet::Datagram(bytes, ecn)) => {
                 let datagram = Datagram {
                     remote: from,
                     local_ip: None,
-                    ecn: None,
+                    ecn,
                     data: BytesMut::from(bytes.as_slice()),
                 };
                 quic.host.handle_datagram(now, datagram);
             }
             (Self::Model(host), Packet::Model(packet)) => host.handle_packet(now, from, &packet),
             // All nodes of a world have the same transport.
-            (Self::Quic(_), Packet::Model(_)) | (Self::Model(_), Packet::Datagram(_)) => {}
+            (Self::Quic(_), Packet::Model(_)) | (Self::Model(_), Packet::Datagram(..)) => {}
         }
     }
 
@@ -269,7 +269,7 @@ impl<A: App> Quic<A> {
         self.segments
             .extend(bytes.chunks(size).map(|segment| Outgoing {
                 to: transmit.destination,
-                packet: Packet::Datagram(segment.to_vec()),
+                packet: Packet::Datagram(segment.to_vec(), transmit.ecn),
             }));
         self.segments.pop_front()
     }

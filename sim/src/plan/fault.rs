@@ -122,6 +122,16 @@ pub enum FaultKind {
         /// How many of a million.
         ppm: u32,
     },
+    /// Some packets are marked as having met congestion (ECN), where they can be.
+    CongestionMark {
+        /// How many of a million.
+        ppm: u32,
+    },
+    /// Some packets lose their ECN mark.
+    MarkLoss {
+        /// How many of a million.
+        ppm: u32,
+    },
     /// Packets longer than this are lost without a word.
     MtuDrop {
         /// UDP payload bytes.
@@ -182,6 +192,8 @@ impl FaultKind {
             Self::Duplicate { .. } => "duplicate",
             Self::Corrupt { .. } => "corrupt",
             Self::Truncate { .. } => "truncate",
+            Self::CongestionMark { .. } => "congestion_mark",
+            Self::MarkLoss { .. } => "mark_loss",
             Self::MtuDrop { .. } => "mtu_drop",
             Self::RateLimit { .. } => "rate_limit",
             Self::AddressChange => "address_change",

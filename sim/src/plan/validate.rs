@@ -350,6 +350,8 @@ fn check_values(field: &str, kind: FaultKind) -> Result<(), PlanError> {
         | FaultKind::Duplicate { ppm }
         | FaultKind::Corrupt { ppm }
         | FaultKind::Truncate { ppm }
+        | FaultKind::CongestionMark { ppm }
+        | FaultKind::MarkLoss { ppm }
         | FaultKind::ResetStreams { ppm }
         | FaultKind::StopStreams { ppm } => of_million(&[ppm]),
         FaultKind::BurstLoss {

@@ -157,6 +157,8 @@ fn halve_rate(kind: &mut FaultKind) {
         | FaultKind::Duplicate { ppm }
         | FaultKind::Corrupt { ppm }
         | FaultKind::Truncate { ppm }
+        | FaultKind::CongestionMark { ppm }
+        | FaultKind::MarkLoss { ppm }
         | FaultKind::ResetStreams { ppm }
         | FaultKind::StopStreams { ppm }
         | FaultKind::Reorder { ppm, .. }

@@ -55,6 +55,16 @@ fn corruption_and_truncation_bite() {
 }
 
 #[test]
+fn congestion_is_marked_and_marks_are_lost() {
+    let marked = everywhere(FaultKind::CongestionMark { ppm: 200_000 });
+    assert!(marked.network.congestion_marked > 50);
+    let unmarked = everywhere(FaultKind::MarkLoss { ppm: 200_000 });
+    // A sender whose marks do not arrive sets none any more.
+    assert!(unmarked.network.unmarked > 0);
+    assert_eq!(run(&star(1)).network.congestion_marked, 0);
+}
+
+#[test]
 fn a_smaller_path_bites() {
     let report = everywhere(FaultKind::MtuDrop { bytes: 1_250 });
     assert!(report.network.dropped_by_mtu > 0);

@@ -93,6 +93,31 @@ impl Draw {
         }
     }
 
+    /// Paths that mark packets, or lose their marks.
+    pub(super) fn marks(&mut self) {
+        for is_loss in [false, true] {
+            let is_there = self.percent(8);
+            let ppm = self.ppm(5_000, 7);
+            let kind = if is_loss {
+                FaultKind::MarkLoss { ppm }
+            } else {
+                FaultKind::CongestionMark { ppm }
+            };
+            let duration = self.plan.duration_ms;
+            let start_ms = self.random.between(0, duration * 4 / 5);
+            let stop_ms = self.random.between(start_ms, duration);
+            let target = self.target();
+            if is_there {
+                self.plan.faults.push(Fault {
+                    start_ms,
+                    stop_ms,
+                    target,
+                    kind,
+                });
+            }
+        }
+    }
+
     fn fault(&mut self, sort: Sort) -> Option<Fault> {
         let duration = self.plan.duration_ms;
         let start_ms = self.random.between(0, duration * 4 / 5);

@@ -78,6 +78,7 @@ impl Plan {
         // Last, so that what is drawn before stays what it was.
         draw.catalogs();
         draw.timeouts();
+        draw.marks();
         draw.plan
     }
 }
@@ -346,7 +347,7 @@ mod tests {
             count += plan.faults.len();
             kinds.extend(plan.faults.iter().map(|fault| fault.kind.name()));
         }
-        assert_eq!(kinds.len(), 19, "{kinds:?}");
+        assert_eq!(kinds.len(), 21, "{kinds:?}");
         assert!((400..3_600).contains(&count), "{count}");
     }
 }
