@@ -5,6 +5,8 @@
 //! `MAINSTEM_BROWSER_SECONDS` is how long the long runs take (15 by default, 60 for the figures that are promised);
 //! pictures of what was seen go to `browser-artefacts` in the build directory.
 
+#![expect(clippy::print_stdout, reason = "figures belong in a suite's output")]
+
 use mainstem_conformance::harness::program::Running;
 use mainstem_conformance::harness::{Scratch, mainstem, tool};
 use mainstem_conformance::house;

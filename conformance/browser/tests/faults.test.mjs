@@ -3,6 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { CONNECTION_ERRORS, launch, open, screenshot, seen } from '../src/browser.mjs';
 import { authority, edge, httpsOf, publish, push, scratch, up } from '../src/mainstem.mjs';
 import { pagesOf, site } from '../src/site.mjs';
@@ -67,12 +69,27 @@ test('an_encoder_is_watched_without_a_stall_and_a_frozen_tab_comes_back_to_live'
   await encoder.stop();
 });
 
-test('a_relay_restarts_and_the_picture_comes_back_by_itself', async () => {
-  const input = await world.api.input('rtmp');
+/** Recipe 2's server, run by node with the package as an application would have it. */
+function recipe2() {
+  const root = fileURLToPath(new URL('../../..', import.meta.url));
+  const sdk = `${files.folder}/app/node_modules/@mainstem/sdk`;
+  mkdirSync(sdk, { recursive: true });
+  copyFileSync(`${root}/sdk/web/assets/sdk.js`, `${sdk}/sdk.js`);
+  writeFileSync(`${sdk}/package.json`, JSON.stringify({ name: '@mainstem/sdk', type: 'module', exports: './sdk.js' }));
+  copyFileSync(`${root}/examples/recipe-2/server.mjs`, `${files.folder}/app/server.mjs`);
+  const { base, key, org } = world.api;
+  const env = { ...process.env, BASE_URL: base, API_KEY: key, ORG_ID: org };
+  const said = execFileSync(process.execPath, [`${files.folder}/app/server.mjs`], { env, encoding: 'utf8' });
+  const { input, streamKey, token } = JSON.parse(said);
+  return { lv: input, key: streamKey, token };
+}
+
+test('recipe_2_runs_as_it_is_written_and_its_picture_comes_back_when_a_relay_restarts', async () => {
+  const input = recipe2();
   const encoder = push(world, input, SOURCE, [...X264, '-b:v', '600k', '-c:a', 'aac']);
   const first = await edge(world);
   const relay = `${httpsOf(first.ready.moqt)}#sha256=${first.ready.cert_sha256}`;
-  const settings = new URLSearchParams({ relay, input: input.lv, token: await world.api.token(input) });
+  const settings = new URLSearchParams({ relay, input: input.lv, token: input.token });
   const examples = await site(world.ready.http);
   const url = `${examples.url}/recipe-2/index.html#${settings}`;
   const viewer = await open(browser, url, { allows: CONNECTION_ERRORS });
