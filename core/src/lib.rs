@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod cmaf;
 #[cfg(feature = "jwt")]
 pub mod jwt;
+pub mod map;
 pub mod moqt;
 pub mod packager;
 pub mod payload;

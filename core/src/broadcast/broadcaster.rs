@@ -4,6 +4,7 @@ use super::groups::{Groups, is_after};
 use super::rendition::{GroupFull, Rendition};
 use crate::catalog::{self, Catalog};
 use crate::cmaf::{self, Kind, init_segment};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::name::{FullTrackName, TrackNamespace};
 use crate::moqt::publisher::{self, Publisher};
 use crate::moqt::session;
@@ -13,7 +14,7 @@ use crate::payload::Payload;
 use crate::time::{Instant, MediaTime, UnixTime};
 use crate::transport::{Action, App, Input};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The track that carries everything, for clients that take one stream.

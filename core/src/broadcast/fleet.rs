@@ -6,10 +6,11 @@
 //! Limits: the number of broadcasts, which the owner gives.
 
 use super::broadcaster::{Broadcaster, Event};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::publisher;
 use crate::time::Instant;
 use crate::transport::{Action, App, Input, Output, SessionId};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 /// Names a broadcast in its fleet; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,13 +1,13 @@
 //! What the catalog formats share: bounds, errors, careful access to JSON, format detection.
 
 use super::model::Catalog;
+use crate::map::BTreeSet;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde::Serializer;
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
 
 /// Bounds on a catalog that a peer sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,10 +14,10 @@
 use super::json::{Error, Limits, Object, check, parse_root, to_base64, write_rate};
 use super::model::{Catalog, Track};
 use super::patch::Patch;
+use crate::map::BTreeMap;
 use crate::time::UnixTime;
 use bytes::Bytes;
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// The version that we write.
 pub const VERSION: &str = "draft-01";

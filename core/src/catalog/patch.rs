@@ -5,8 +5,8 @@
 
 use super::json::{Error, Object};
 use super::model::{Audio, Catalog, Kind, Packaging, Track, Video};
+use crate::map::BTreeMap;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 /// The fields that a track object gives; what it does not give stays as it was.
 #[derive(Default)]

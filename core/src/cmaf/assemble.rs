@@ -17,9 +17,10 @@ use super::fragment::Fragment;
 use super::init::{Init, tkhd_id_offset};
 use super::reader::{Event, Reader};
 use super::writer::write_moof;
+use crate::map::BTreeMap;
 use crate::payload::Payload;
 use bytes::{Bytes, BytesMut};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Chunks that wait for the other inputs before the file begins.

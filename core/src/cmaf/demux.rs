@@ -15,9 +15,9 @@ use super::init::Init;
 use super::prft::ProducerReference;
 use super::track::Kind;
 use super::writer::{ChunkWriter, MediaSample};
+use crate::map::BTreeMap;
 use crate::payload::Payload;
 use crate::time::MediaTime;
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 

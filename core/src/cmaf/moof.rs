@@ -14,7 +14,7 @@ use super::error::{Error, Limits};
 use super::fragment::{Sample, SampleFlags, TrackFragment};
 use super::init::Init;
 use super::track::Defaults;
-use std::collections::BTreeMap;
+use crate::map::BTreeMap;
 
 /// Positions of the boxes, in bytes from the start of the stream.
 #[derive(Clone, Copy, Debug)]

@@ -20,9 +20,9 @@ use super::moof::{self, Place};
 use super::prft::ProducerReference;
 use super::queue::Queue;
 use super::track::Kind;
+use crate::map::BTreeMap;
 use crate::payload::Payload;
 use bytes::{BufMut, Bytes, BytesMut};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a [`Reader`] found.

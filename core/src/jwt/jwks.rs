@@ -1,8 +1,8 @@
 //! [`KeySet`]: the keys that a verifier holds, by id.
 
 use super::{KEYS_MAX, KeyError, VerifyingKey};
+use crate::map::BTreeMap;
 use crate::resolve::Jwk;
-use std::collections::BTreeMap;
 
 /// Keys by `kid`, each parsed once.
 #[derive(Clone, Debug, Default)]

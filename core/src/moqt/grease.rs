@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_seed_draws_the_same_options_and_others_draw_others() {
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = crate::map::BTreeSet::new();
         for seed in 0..200 {
             let options = setup_options(seed);
             assert_eq!(options, setup_options(seed));

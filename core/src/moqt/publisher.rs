@@ -18,9 +18,10 @@ use super::property::Properties;
 use super::session::{self, Event as SessionEvent, Sessions};
 use super::track::cache::{End, SubgroupInfo};
 use super::track::{self, Track};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::time::Instant;
 use crate::transport::{Action, App, Closed, Input, SessionId, StreamId};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 /// What a subscription's PUBLISH_DONE says when its track is over.
 const TRACK_ENDED: &str = "the publisher ended the track";

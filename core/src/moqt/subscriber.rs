@@ -17,9 +17,10 @@ use super::object::{GapKind, Object};
 use super::parameter::{FillParameters, Parameters};
 use super::session::{self, Accepted, CommandError, Event as SessionEvent, Sessions, StreamEnd};
 use crate::canary::{self, Canary};
+use crate::map::BTreeMap;
 use crate::time::Instant;
 use crate::transport::{Action, App, Closed, Input, Output, SessionId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// From where on a subscriber that joins wants the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use super::output::{Chunk, Fault, FaultReason, Output, PackagedTrack};
 use super::timeline::Timeline;
 use super::track::TrackState;
 use crate::cmaf::{Codec, Kind};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::time::MediaTime;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
 /// What became of an encoder's frames.

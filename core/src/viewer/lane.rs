@@ -18,10 +18,11 @@
 //! | `Filling` | are held; what was asked for goes out | [`Lane::end_fill`], or [`FILL_PATIENCE`]: what did not come is a gap |
 
 use super::Chunk;
+use crate::map::BTreeMap;
 use crate::moqt::name::Location;
 use crate::moqt::track::span::Span;
 use crate::time::Instant;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long what is missing may take to come after it was asked for.

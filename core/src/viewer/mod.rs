@@ -19,6 +19,7 @@ mod resuming;
 mod switching;
 
 use crate::catalog::{self, Catalog, Kind, MSF_TRACK, SEED_TRACK};
+use crate::map::BTreeMap;
 use crate::moqt::error::SessionCode;
 use crate::moqt::name::{FullTrackName, Location, TrackName, TrackNamespace};
 use crate::moqt::object::{Object, ObjectStatus};
@@ -30,7 +31,7 @@ use crate::time::Instant;
 use crate::transport::{Action, App, Closed, Input, SessionId};
 use bytes::Bytes;
 use lane::{Lane, Out};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use switching::{SwitchError, Urgency};

@@ -14,6 +14,7 @@
 
 use super::{CatalogFormat, Event, Viewer};
 use crate::catalog::{self, MSF_TRACK, SEED_TRACK};
+use crate::map::BTreeMap;
 use crate::moqt::filter::Filter;
 use crate::moqt::name::Location;
 use crate::moqt::object::Object;
@@ -21,7 +22,6 @@ use crate::moqt::parameter::Parameters;
 use crate::moqt::subscriber::Key;
 use crate::time::Instant;
 use crate::transport::{Closed, SessionId};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Pause before a refused track is asked for again.

@@ -48,10 +48,10 @@ pub enum Urgency {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SwitchError {
     /// The catalog has no such track.
-    #[error("the stream has no track {0:?}")]
+    #[error("the stream has no track {0}")]
     UnknownTrack(String),
     /// It has no picture and no sound.
-    #[error("track {0:?} is neither video nor audio")]
+    #[error("track {0} is neither video nor audio")]
     NotMedia(String),
     /// No session takes requests at the moment.
     #[error("no session takes requests")]

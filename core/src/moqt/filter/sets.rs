@@ -10,8 +10,8 @@
 //! Section 5.1.3 (range filters), 5.1.4 (combining filters).
 
 use super::{RangeFilter, RangeSubject};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::property::Properties;
-use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// Why filters cannot be used.

@@ -11,10 +11,10 @@
 //!
 //! Source: draft-ietf-moq-transport-16, Sections 9.1, 9.5, 9.6.
 
+use crate::map::BTreeSet;
 use crate::moqt::error::{ProtocolError, SessionCode};
 use crate::moqt::name::RequestId;
 use crate::transport::Side;
-use std::collections::BTreeSet;
 
 /// The ids of this end's requests.
 #[derive(Debug)]

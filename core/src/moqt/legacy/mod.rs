@@ -58,6 +58,7 @@ use super::error::{ProtocolError, SessionCode, StreamCode};
 use super::message::{Message, StreamRole};
 use super::name::RequestId;
 use super::session::{CONTROL_PRIORITY, Limits};
+use crate::map::BTreeMap;
 use crate::payload::Payload;
 use crate::time::Instant;
 use crate::transport::{Direction, Origin, Output, SessionId, Side, StreamEvent, StreamId};
@@ -67,7 +68,7 @@ use incoming::Incoming;
 use namespaces::Namespaces;
 use outgoing::Outgoing;
 use requests::Requests;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// The session's control stream and the peer's, inside.
 const CONTROL_OUT: StreamId = StreamId::new(Origin::Local, Direction::Unidirectional, 0);

@@ -7,12 +7,13 @@
 
 use super::incoming::FetchOf;
 use super::outgoing::FetchFor;
+use crate::map::BTreeMap;
 use crate::moqt::control::ControlReader;
 use crate::moqt::filter::GroupOrder;
 use crate::moqt::message::{Message, RequestKind, StreamRole};
 use crate::moqt::name::RequestId;
 use crate::transport::{Direction, Origin, Side, StreamId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// An update of this end that awaits its answer.
 #[derive(Debug)]

@@ -16,6 +16,7 @@
 
 use super::fetching::Fetching;
 use super::{Forwarding, Limits, Plan, Step, TestTrack};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::error::{PublishDoneCode, RequestCode};
 use crate::moqt::message::{Message, RequestError, RequestOk, Subscribe};
 use crate::moqt::name::{RequestId, TrackNamespace};
@@ -23,7 +24,7 @@ use crate::moqt::parameter::Parameters;
 use crate::moqt::session::{self, CommandError, Event as SessionEvent, Session, Sessions};
 use crate::time::Instant;
 use crate::transport::{Action, App, Closed, Input, SessionId, StreamId};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// What happened.

@@ -9,11 +9,11 @@
 //! Limits: [`Limits::objects_max`] objects are remembered; what comes after that is a deviation.
 
 use super::{FILL, Limits, PRIORITY, Plan, TestTrack};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::filter::LocationRange;
 use crate::moqt::name::Location;
 use crate::moqt::object::{Object, ObjectStatus};
 use crate::transport::StreamId;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Deviations that are kept in words.
 const KEPT: usize = 16;

@@ -13,10 +13,11 @@
 //! group. Limits: [`HELD_MAX`] objects and [`HELD_BYTES_MAX`] bytes that wait; past them the group at
 //! hand is given up. Source: draft-ietf-moq-transport-18 section 2 (object model).
 
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::name::Location;
 use crate::moqt::object::{Object, ObjectStatus};
 use crate::time::Instant;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long newer groups wait for the rest of an older one.

@@ -32,10 +32,11 @@ use super::session::{self, Accepted, Event as SessionEvent};
 use super::subscriber::Key;
 use super::track;
 use super::track::cache::SubgroupInfo;
+use crate::map::{BTreeMap, BTreeSet};
 use crate::time::Instant;
 use crate::transport::{Action, App, Closed, Input, SessionId};
 use line::Line;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Pause before a refused subscription is asked for again.

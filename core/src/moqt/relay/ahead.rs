@@ -14,12 +14,12 @@
 
 use super::mesh::MeshTimer;
 use super::{Relay, RequestKey, Timer, TrackId};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::name::Location;
 use crate::moqt::object::Object;
 use crate::moqt::track::cache::{Cache, End, Inserted, Source, SubgroupInfo};
 use crate::moqt::track::span::Span;
 use crate::time::Instant;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// What waits, of one track.
 #[derive(Debug, Default)]

@@ -9,8 +9,8 @@
 //! 8.1 (caching relays) leaves the policy to the relay.
 
 use super::TrackId;
+use crate::map::{BTreeMap, BTreeSet};
 use crate::time::Instant;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 /// See the module's description.
@@ -23,9 +23,7 @@ pub(super) struct Ages {
 impl Ages {
     /// A group may go. One that stands here already keeps its age.
     pub(super) fn insert(&mut self, (at, track, group): (Instant, TrackId, u64)) {
-        if let std::collections::btree_map::Entry::Vacant(entry) =
-            self.by_group.entry((track, group))
-        {
+        if let crate::map::btree_map::Entry::Vacant(entry) = self.by_group.entry((track, group)) {
             entry.insert(at);
             self.by_age.insert((at, track, group));
         }

@@ -16,11 +16,11 @@
 
 use super::mesh::Mesh;
 use super::{Event, Relay, RequestKey, Timer};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::error::{PublishDoneCode, SessionCode};
 use crate::moqt::name::RequestId;
 use crate::time::Instant;
 use crate::transport::{SessionId, Side};
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::Duration;
 

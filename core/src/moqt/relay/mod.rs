@@ -38,6 +38,7 @@ mod updates;
 mod visibility;
 
 use crate::canary::{self, Canary};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::error::SessionCode;
 use crate::moqt::message::Message;
 use crate::moqt::name::{FullTrackName, RequestId, TrackNamespace};
@@ -49,7 +50,7 @@ use crate::transport::{Action, App, Carrier, Closed, Input, SessionId};
 use access::Grant;
 use budget::Ages;
 use prefixes::Prefixes;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use tracks::{Entry, Offers, Questions};
 

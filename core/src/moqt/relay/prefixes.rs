@@ -5,8 +5,8 @@
 //!
 //! Source: draft-ietf-moq-transport-18 section 8.5 (namespace prefix matching).
 
+use crate::map::{BTreeMap, BTreeSet};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// A set of values at each namespace prefix.
 #[derive(Debug)]

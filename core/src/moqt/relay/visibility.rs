@@ -4,10 +4,10 @@
 //! come out as [`Event::Logged`]; while none is on it costs one comparison per stream event.
 
 use super::{Event, Peer, Relay};
+use crate::map::BTreeMap;
 use crate::moqt::session::{Session, Tally, record::Record};
 use crate::time::Instant;
 use crate::transport::{Carrier, Closed, SessionId};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -7,7 +7,7 @@
 //! Limits: one entry for each of the owner's, whose own bounds hold.
 
 use super::Instant;
-use std::collections::BTreeSet;
+use crate::map::BTreeSet;
 
 /// See the module's description.
 #[derive(Debug)]

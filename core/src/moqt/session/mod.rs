@@ -34,6 +34,7 @@ mod timeouts;
 mod tokens;
 mod watch;
 
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::draft::Draft;
 use crate::moqt::error::{ProtocolError, PublishDoneCode, RequestCode, SessionCode, StreamCode};
 use crate::moqt::legacy::Adapter;
@@ -49,7 +50,7 @@ use crate::transport::{
 };
 use bytes::{Bytes, BytesMut};
 use deadlines::Deadlines;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use data::DataStream;

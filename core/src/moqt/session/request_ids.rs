@@ -6,10 +6,10 @@
 //!
 //! Source: draft-ietf-moq-transport-18 section 9.1 (Request ID).
 
+use crate::map::BTreeSet;
 use crate::moqt::error::{ProtocolError, SessionCode};
 use crate::moqt::name::RequestId;
 use crate::transport::Side;
-use std::collections::BTreeSet;
 
 /// The IDs that one side has used.
 #[derive(Debug)]

@@ -9,13 +9,14 @@
 
 use super::record::Record;
 use super::{Event, Limits, Session, Setup, Tally};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::draft::Draft;
 use crate::moqt::error::SessionCode;
 use crate::moqt::grease;
 use crate::moqt::message::SetupOption;
 use crate::time::Instant;
 use crate::transport::{Action, Carrier, Input, Opened, Output, SessionId, Side};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 /// Records of event logs that may wait for the owner; what comes beyond them is not kept.
 const RECORDS_MAX: usize = 65_536;

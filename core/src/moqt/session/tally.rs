@@ -8,11 +8,11 @@
 //! make the tables grow.
 
 use super::watch::Note;
+use crate::map::BTreeMap;
 use crate::moqt::draft::Draft;
 use crate::moqt::error::{PublishDoneCode, RequestCode, SessionCode, StreamCode};
 use crate::moqt::message::{MessageKind, RequestKind};
 use crate::transport::{Carrier, Closed, Input, Opened, Origin, Output, StreamEvent};
-use std::collections::BTreeMap;
 
 /// All codes without a name.
 pub const OTHER: u64 = u64::MAX;

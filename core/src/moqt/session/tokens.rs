@@ -18,10 +18,10 @@
 //! Source: draft-ietf-moq-transport-18, Sections 10.2.2, 10.3.1.3, 10.3.1.4.
 
 use super::{CommandError, ProtocolError, SessionCode, Side, StreamId, checks};
+use crate::map::BTreeMap;
 use crate::moqt::error::EncodeError;
 use crate::moqt::parameter::AuthorizationToken as Token;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 /// What a registration takes beside its value.
 const ENTRY_LEN: u64 = 16;

@@ -22,6 +22,9 @@ const RECORDS_MAX: usize = 4096;
 /// Notes of control messages that may wait to be counted.
 const NOTES_MAX: usize = 4096;
 
+/// Whether event logs can be kept. A page has nobody to read one, and their words are code.
+const CAN_LOG: bool = !cfg!(target_arch = "wasm32");
+
 /// A control message to count.
 #[derive(Clone, Debug)]
 pub(super) struct Note {
@@ -69,7 +72,8 @@ impl Watch {
 
     /// Adds a record, if the log is on.
     pub(super) fn record(&mut self, body: impl FnOnce() -> Body) {
-        let Some(records) = self.log.as_mut().filter(|_| !self.log_ends) else {
+        let can_log = CAN_LOG && !self.log_ends;
+        let Some(records) = self.log.as_mut().filter(|_| can_log) else {
             return;
         };
         if records.len() >= RECORDS_MAX {

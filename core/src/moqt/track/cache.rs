@@ -29,10 +29,10 @@ pub use arrivals::Source;
 
 use super::history::History;
 use super::span::{LAST, Span, Spans};
+use crate::map::BTreeMap;
 use crate::moqt::name::Location;
 use crate::moqt::object::{Framed, Object, ObjectStatus};
 use crate::time::Instant;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Bounds of one track's cache.
@@ -288,8 +288,8 @@ impl Cache {
         }
         let subgroups = group.subgroups.len();
         let subgroup = match group.subgroups.entry(subgroup_id) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
+            crate::map::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            crate::map::btree_map::Entry::Vacant(entry) => {
                 if subgroups >= self.limits.subgroups_max {
                     return Inserted::OverLimit;
                 }

@@ -7,9 +7,10 @@
 //! [`super::cache::Limits`]. Source: draft-ietf-moq-transport-19, section 8.1 (caching relays).
 
 use super::cache::Limits;
+use crate::map::BTreeMap;
 use crate::moqt::object::Object;
 use crate::time::Instant;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// The fetched objects of one track.
 #[derive(Debug, Default)]

@@ -32,6 +32,7 @@ pub mod serving;
 pub mod span;
 mod subscription;
 
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::error::{PublishDoneCode, RequestCode};
 use crate::moqt::filter::sets::FilterSets;
 use crate::moqt::filter::{Filter, LocationRange};
@@ -46,7 +47,6 @@ use crate::transport::{SessionId, StreamId};
 use cache::{Cache, End, Inserted, Source, SubgroupInfo};
 use delays::Delays;
 use rules::Defaults;
-use std::collections::{BTreeMap, BTreeSet};
 use subscription::Subscription;
 
 pub use limits::Limits;

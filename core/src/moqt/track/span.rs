@@ -7,8 +7,8 @@
 //!
 //! Source: draft-ietf-moq-transport-19, sections 1.4.2 (location), 2.1 (what is known of objects).
 
+use crate::map::BTreeMap;
 use crate::moqt::name::Location;
-use std::collections::BTreeMap;
 
 /// Objects at this place or a larger one stand for "to the end of the group" on the wire: some peers
 /// hold integers to 62 bits.

@@ -15,6 +15,7 @@ use super::priority::{Ranks, subgroup_priority};
 use super::rules::{Defaults, Rules, Timeouts, Verdict};
 use super::{Limits, SubscriberKey};
 use crate::canary::{self, Canary};
+use crate::map::BTreeMap;
 use crate::moqt::error::{PublishDoneCode, StreamCode};
 use crate::moqt::filter::sets::ObjectFilter;
 use crate::moqt::filter::{GroupOrder, LocationRange, RangeFilter};
@@ -25,7 +26,7 @@ use crate::moqt::property::Properties;
 use crate::moqt::session::{CommandError, Session, Sessions};
 use crate::time::Instant;
 use crate::transport::StreamId;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// One subscriber's state.
 #[derive(Debug)]

@@ -15,9 +15,9 @@
 //! and OBS, and left out by others: it is taken when the bytes there are equal to the last one.
 
 use super::{ChunkError, Message};
+use crate::map::BTreeMap;
 use crate::rtmp::limits::Limits;
 use bytes::{Buf, Bytes};
-use std::collections::BTreeMap;
 
 /// Basic header (3) + message header (11) + extended timestamp (4).
 const HEADER_BYTES_MAX: usize = 18;

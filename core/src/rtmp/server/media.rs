@@ -5,11 +5,11 @@
 
 use super::Session;
 use super::event::{CloseReason, Event, MediaKind, Metadata};
+use crate::map::BTreeSet;
 use crate::rtmp::amf0::{self, Value};
 use crate::rtmp::chunk::kind;
 use crate::rtmp::flv::{self, AudioBody, AudioPacket, FourCc, VideoBody, VideoPacket};
 use bytes::{Buf, Bytes};
-use std::collections::BTreeSet;
 
 /// Type, size, time and stream of a tag inside an aggregate (FLV annex E.4.1).
 const TAG_HEADER: usize = 11;

@@ -10,6 +10,7 @@ mod trust;
 
 use crate::net::{Net, Node, NodeId};
 use bytes::Bytes;
+use mainstem_core::map::BTreeSet;
 use mainstem_core::moqt::name::{FullTrackName, TrackName, TrackNamespace};
 use mainstem_core::moqt::object::Object;
 use mainstem_core::moqt::parameter::Parameters;
@@ -24,7 +25,7 @@ use mainstem_core::moqt::track::cache::SubgroupInfo;
 use mainstem_core::resolve::Secret;
 use mainstem_core::transport::SessionId;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use super::super::{Relay, RequestKey, Timer, TrackId};
 use super::{Cached, Fetch, FetchId, State};
 use crate::canary::{self, Canary};
+use crate::map::BTreeMap;
 use crate::moqt::error::{RequestCode, StreamCode};
 use crate::moqt::filter::sets::FilterSets;
 use crate::moqt::message::{Fetch as FetchMessage, FetchTarget, RequestError};
@@ -15,7 +16,6 @@ use crate::moqt::track::serving::{Serving, Step, Wanted};
 use crate::moqt::track::span::Span;
 use crate::time::Instant;
 use crate::transport::SessionId;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Relay {

@@ -8,6 +8,7 @@ use super::super::{Relay, RequestKey, Timer, TrackId};
 use super::answer::age;
 use super::upstream::Asked;
 use super::{Fetch, FetchId, State};
+use crate::map::BTreeSet;
 use crate::moqt::error::RequestCode;
 use crate::moqt::filter::{Filter, GroupOrder};
 use crate::moqt::message::{Fetch as FetchMessage, FetchTarget, RequestError};
@@ -18,7 +19,6 @@ use crate::moqt::track::fetched;
 use crate::moqt::track::span::{LAST, Span};
 use crate::time::Instant;
 use crate::transport::SessionId;
-use std::collections::BTreeSet;
 
 impl Relay {
     /// Finds out about places that come next for a fetch and are unknown here. `None`: it is parked

@@ -26,6 +26,7 @@ mod upstream;
 
 use super::budget::Ages;
 use super::{RequestKey, TrackId};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::filter::{Filter, GroupOrder};
 use crate::moqt::message::Fetch as FetchMessage;
 use crate::moqt::name::Location;
@@ -34,7 +35,6 @@ use crate::moqt::track::serving::Serving;
 use crate::moqt::track::span::Span;
 use crate::time::Instant;
 use crate::transport::{SessionId, StreamId};
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use upstream::Asked;
 

@@ -9,6 +9,7 @@
 
 use super::super::{Relay, RequestKey, TrackId};
 use super::{FetchId, State};
+use crate::map::BTreeSet;
 use crate::moqt::error::{RequestCode, StreamCode};
 use crate::moqt::filter::{Filter, GroupOrder};
 use crate::moqt::message::{FetchOk, RequestError};
@@ -19,7 +20,6 @@ use crate::moqt::track::fetched;
 use crate::moqt::track::span::{LAST, Span, after, before};
 use crate::time::Instant;
 use crate::transport::SessionId;
-use std::collections::BTreeSet;
 
 /// What an object that arrives counts beside its payload.
 const OBJECT_BYTES: usize = 128;

@@ -12,10 +12,10 @@
 //! | it holds the receiver itself | UNINTERESTED: the route leads back here |
 
 use super::{RELAY_ID_BYTES, RelayId};
+use crate::map::BTreeSet;
 use crate::moqt::error::RequestCode;
 use crate::moqt::parameter::{AuthorizationToken, Parameters};
 use bytes::{BufMut, Bytes, BytesMut};
-use std::collections::BTreeSet;
 
 /// Token type of hop lists.
 pub(super) const HOPS_TOKEN_TYPE: u64 = 0x6d68_6f70;

@@ -29,12 +29,12 @@ mod routes;
 mod upstreams;
 
 use super::RequestKey;
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::error::RequestCode;
 use crate::moqt::name::{RequestId, TrackNamespace};
 use crate::resolve::Secret;
 use crate::time::Instant;
 use crate::transport::SessionId;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 use upstreams::Slot;

@@ -18,9 +18,10 @@
 //! Units: bytes, objects. Limits: [`Limits`]; passing one skips, like a wait that is over.
 
 use super::shape;
+use crate::map::{BTreeMap, BTreeSet};
 use crate::payload::Payload;
 use crate::time::Instant;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Bounds of what waits for its turn.

@@ -7,6 +7,7 @@ use super::layout::BROADCAST_TRACK;
 use super::normalise::{Normaliser, Output};
 use super::shape;
 use crate::catalog::{MSF_TRACK, SEED_TRACK};
+use crate::map::BTreeMap;
 use crate::moqt::error::{PublishDoneCode, StreamCode};
 use crate::moqt::name::{FullTrackName, TrackName, TrackNamespace};
 use crate::moqt::object::Object;
@@ -16,7 +17,6 @@ use crate::moqt::relay::{Event, Relay, RequestKey, Timer, TrackId};
 use crate::time::Instant;
 use crate::transport::SessionId;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 /// What feeds made tracks. The key is the request whose objects it reads.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ pub(in crate::moqt::relay) use status::Questions;
 use super::ahead::Ahead;
 use super::{Relay, RequestKey, Timer, TrackId};
 use crate::canary::{self, Canary};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
 use crate::moqt::filter::Filter;
 use crate::moqt::name::{FullTrackName, RequestId};
@@ -24,7 +25,6 @@ use crate::moqt::parameter::Parameters;
 use crate::moqt::track::Track;
 use crate::time::Instant;
 use crate::transport::SessionId;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// A track that the relay knows.
 #[derive(Debug)]

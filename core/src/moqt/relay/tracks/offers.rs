@@ -20,6 +20,7 @@
 use super::super::prefixes::Prefixes;
 use super::super::{Announced, Relay, RequestKey, TrackId};
 use super::{Entry, Upstream};
+use crate::map::BTreeMap;
 use crate::moqt::draft::{Draft, ParameterTable};
 use crate::moqt::error::{PublishDoneCode, RequestCode};
 use crate::moqt::filter::RangeFilter;
@@ -30,7 +31,6 @@ use crate::moqt::parameter::Parameters;
 use crate::moqt::property::Properties;
 use crate::time::{Instant, UnixTime};
 use crate::transport::SessionId;
-use std::collections::BTreeMap;
 
 /// The SUBSCRIBE_TRACKS of all sessions.
 #[derive(Debug, Default)]

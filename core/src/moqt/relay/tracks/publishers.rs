@@ -23,7 +23,7 @@ impl Relay {
         };
         let name = entry.name.clone();
         let mut asked = false;
-        let mut sessions_asked = std::collections::BTreeSet::new();
+        let mut sessions_asked = crate::map::BTreeSet::new();
         for publisher in self.publishers.covering(name.namespace.fields()) {
             if !self.mesh.is_route(&publisher) && sessions_asked.insert(publisher.0) {
                 asked |= self.ask_publisher(id, publisher, &name).is_some();

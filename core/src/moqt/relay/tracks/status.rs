@@ -12,13 +12,13 @@
 use super::super::{Relay, RequestKey};
 use super::offers::offered_properties;
 use super::publishers::refusal_downstream;
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::error::{RequestCode, StreamCode};
 use crate::moqt::message::{RequestError, RequestOk, TrackStatus};
 use crate::moqt::name::{FullTrackName, RequestId};
 use crate::moqt::parameter::Parameters;
 use crate::time::Instant;
 use crate::transport::SessionId;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Questions that were handed on to publishers.
 #[derive(Debug, Default)]

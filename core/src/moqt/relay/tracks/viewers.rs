@@ -3,6 +3,7 @@
 use super::super::{Relay, RequestKey, TrackId};
 use super::offers::offered_properties;
 use super::{Entry, Waiting};
+use crate::map::{BTreeMap, BTreeSet};
 use crate::moqt::error::{PublishDoneCode, RequestCode, StreamCode};
 use crate::moqt::message::RequestError;
 use crate::moqt::name::FullTrackName;
@@ -11,7 +12,6 @@ use crate::moqt::property::Properties;
 use crate::moqt::session::Sessions;
 use crate::moqt::track::{SubscriberKey, Track};
 use crate::time::Instant;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// Viewers.
 impl Relay {

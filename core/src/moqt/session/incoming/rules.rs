@@ -10,9 +10,9 @@
 //! Only the newest groups are remembered; the cache behind a session may know more. Source:
 //! draft-ietf-moq-transport-18, Section 2.4.2 (malformed tracks).
 
+use crate::map::BTreeMap;
 use crate::moqt::name::Location;
 use crate::moqt::object::{Object, ObjectStatus, SubgroupHeader};
-use std::collections::BTreeMap;
 
 /// Groups that are remembered.
 const GROUPS: usize = 16;

@@ -17,12 +17,13 @@ mod peer;
 use super::fetch::FetchState;
 use super::tokens::Used;
 use super::{Instant, Origin, PublishDoneCode, RequestId, StreamId, TrackAlias, TrackNamespace};
+use crate::map::BTreeSet;
 use crate::moqt::filter::sets::{FilterSets, ObjectFilter};
 use crate::moqt::filter::{Filter, GroupOrder, LocationRange, RangeFilter};
 use crate::moqt::message::RequestKind as Kind;
 use crate::moqt::name::FullTrackName;
 use crate::moqt::property::{DEFAULT_PRIORITY, Properties};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::moqt::session) enum Phase {

@@ -9,9 +9,9 @@ use super::super::{
     SessionCode, StreamCode, StreamId, TrackNamespace, checks, request_error,
 };
 use super::{Phase, Request};
+use crate::map::btree_map;
 use crate::moqt::message::{FetchTarget, RequestKind as Kind, RequestUpdate};
 use crate::moqt::name::FullTrackName;
-use std::collections::btree_map;
 
 const REPEATED_TOKEN: (RequestCode, &str) = (
     RequestCode::MALFORMED_AUTH_TOKEN,
