@@ -17,10 +17,10 @@ use crate::machine::{Machine, closed_input, stream_event};
 use crate::out::{Kind, from_number, stream_of, to_number};
 use crate::publisher::{Encoded, Publisher, codec_of, source_of};
 use crate::viewer::Viewer;
+use crate::wish::Wish;
 use bytes::Bytes;
 use mainstem_core::time::{Instant, UnixTime};
 use mainstem_core::transport::{Carrier, Input, Opened, SessionId, Side, Target};
-use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -42,13 +42,6 @@ static STATE: Mutex<State> = Mutex::new(State {
     alive: Vec::new(),
     machine: None,
 });
-
-#[derive(Deserialize)]
-struct OpenedConfig {
-    protocol: String,
-    authority: String,
-    path: String,
-}
 
 /// Address of an input buffer of `len` bytes; 0 when that is too much.
 #[unsafe(no_mangle)]
@@ -96,19 +89,20 @@ pub extern "C" fn ms_publisher(now_ms: f64, len: u32) -> u32 {
 pub extern "C" fn ms_opened(now_ms: f64, session: u32, len: u32) -> u32 {
     let mut state = state();
     let json = state.take_input(len);
-    let opened = match serde_json::from_slice::<OpenedConfig>(&json) {
-        Ok(opened) => opened,
-        Err(error) => return state.fail(&error.to_string()),
+    let wish = match Wish::parse(&json) {
+        Ok(wish) => wish,
+        Err(reason) => return state.fail(&reason),
     };
+    let text = |key: &str| wish.text(key).unwrap_or_default().to_owned();
     let input = Input::Opened {
         session: SessionId(session.into()),
         opened: Opened {
             side: Side::Client,
             carrier: Carrier::WebTransport,
-            protocol: opened.protocol,
+            protocol: text("protocol"),
             target: Some(Target {
-                authority: opened.authority,
-                path: opened.path,
+                authority: text("authority"),
+                path: text("path"),
             }),
             // A page is not told its peer's address, and nothing of a client's machine asks for it.
             remote: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),

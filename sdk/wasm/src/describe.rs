@@ -4,8 +4,8 @@
 //! machine's life. Source: seed document 003 (catalog); MSF draft-01 (the fields beyond it).
 
 use mainstem_core::catalog::{Catalog, Track};
+use mainstem_core::map::BTreeMap;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 
 /// The numbers of tracks, by name.
 #[derive(Debug, Default)]

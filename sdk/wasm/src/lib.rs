@@ -26,5 +26,6 @@ pub mod out;
 pub mod publisher;
 mod recorded;
 pub mod viewer;
+mod wish;
 
 pub use machine::Machine;

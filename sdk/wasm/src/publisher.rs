@@ -18,6 +18,7 @@
 use crate::machine::closed_event;
 use crate::out::Out;
 use crate::recorded::Recorded;
+use crate::wish::Wish;
 use bytes::Bytes;
 use mainstem_core::broadcast::{self, Broadcaster};
 use mainstem_core::cmaf::{Codec, Kind, NtpTime};
@@ -27,7 +28,6 @@ use mainstem_core::packager::{self, Announcement, Chunk, Frame, PackagedTrack, P
 use mainstem_core::payload::Payload;
 use mainstem_core::time::{Instant, MediaTime, UnixTime};
 use mainstem_core::transport::{Action, App, Input};
-use serde::Deserialize;
 use serde_json::json;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -38,40 +38,6 @@ const MICROS: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();
 const CAPTURE_JITTER: Duration = Duration::from_millis(6);
 /// Where an `OpusHead` tells the rate of the original.
 const OPUS_HEAD_RATE: std::ops::Range<usize> = 12..16;
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Config {
-    namespace: String,
-    first_group: u64,
-    start_us: u64,
-    has_video: bool,
-    has_audio: bool,
-    #[serde(default)]
-    bitrates: Vec<u64>,
-    #[serde(default)]
-    audio_bitrate: Option<u64>,
-    #[serde(default)]
-    audio_chunk_ms: u64,
-    #[serde(default)]
-    grease: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase")]
-enum Command {
-    #[serde(rename_all = "camelCase")]
-    Finish {
-        unix_ms: u64,
-    },
-    End {
-        kind: String,
-        number: u8,
-    },
-    Close {
-        reason: String,
-    },
-}
 
 /// What an encoder made.
 #[derive(Debug)]
@@ -104,30 +70,33 @@ pub struct Publisher {
 impl Publisher {
     /// A publisher of this configuration; `Err` says what is wrong with it.
     pub fn new(now: Instant, config: &[u8]) -> Result<Self, String> {
-        let config: Config = serde_json::from_slice(config).map_err(|e| e.to_string())?;
-        let namespace = TrackNamespace::from_path(&config.namespace).map_err(|e| e.to_string())?;
+        let config = Wish::parse(config)?;
+        let namespace = TrackNamespace::from_path(config.text("namespace")?);
+        let namespace = namespace.map_err(|e| e.to_string())?;
+        let bitrates = config.numbers("bitrates");
         let mut habits = broadcast::Config::default();
         habits.session.implementation =
             Some(concat!("mainstem-web/", env!("CARGO_PKG_VERSION")).to_owned());
-        habits.session.grease = config.grease;
+        habits.session.grease = config.number("grease");
+        let first_group = config.number("firstGroup").unwrap_or(0);
         let mut packager = Packager::new(packager::Config {
-            start: Duration::from_micros(config.start_us),
-            audio_chunk: Duration::from_millis(config.audio_chunk_ms),
+            start: Duration::from_micros(config.number("startUs").unwrap_or(0)),
+            audio_chunk: Duration::from_millis(config.number("audioChunkMs").unwrap_or(0)),
             tolerance: CAPTURE_JITTER,
             ..packager::Config::default()
         });
         packager.handle(packager::Input::Announced(Announcement {
-            has_video: config.has_video,
-            has_audio: config.has_audio,
-            video_bitrate: config.bitrates.first().copied(),
-            audio_bitrate: config.audio_bitrate,
+            has_video: config.is("hasVideo"),
+            has_audio: config.is("hasAudio"),
+            video_bitrate: bitrates.first().copied(),
+            audio_bitrate: config.number("audioBitrate"),
             ..Announcement::default()
         }));
         Ok(Self {
             packager,
-            broadcaster: Broadcaster::new(now, habits, namespace, config.first_group),
+            broadcaster: Broadcaster::new(now, habits, namespace, first_group),
             recorded: Recorded::default(),
-            bitrates: config.bitrates,
+            bitrates,
             tracks: 0,
             out: VecDeque::new(),
         })
@@ -150,19 +119,23 @@ impl Publisher {
 
     /// A wish of the page's.
     pub fn command(&mut self, now: Instant, json: &[u8]) -> Result<(), String> {
-        match serde_json::from_slice(json).map_err(|e| e.to_string())? {
-            Command::Finish { unix_ms } => {
-                let time = UnixTime::from_millis(unix_ms);
+        let wish = Wish::parse(json)?;
+        match wish.text("type")? {
+            "finish" => {
+                let time = UnixTime::from_millis(wish.number("unixMs").unwrap_or(0));
                 self.packager.handle(packager::Input::Finished);
                 self.package(now, time);
                 self.broadcaster.finish(now, time);
             }
-            Command::End { kind, number } => {
-                let source = source_of(u32::from(kind == "audio"), number.into());
+            "end" => {
+                let kind = u32::from(wish.text("kind")? == "audio");
+                let number = wish.number("number").and_then(|n| u32::try_from(n).ok());
+                let source = source_of(kind, number.unwrap_or(0));
                 self.packager.handle(packager::Input::End(source));
                 self.package(now, UnixTime::default());
             }
-            Command::Close { reason } => self.broadcaster.close(&reason),
+            "close" => self.broadcaster.close(wish.text("reason")?),
+            other => return Err(format!("no wish of a publisher: {other}")),
         }
         Ok(())
     }

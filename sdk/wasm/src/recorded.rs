@@ -12,9 +12,9 @@ use mainstem_core::cmaf::{
     ChunkWriter, Error, Event, Fragment, Init, Kind, Limits, MediaSample, NtpTime,
     ProducerReference, Reader, ReferencePoint, Track, init_segment,
 };
+use mainstem_core::map::BTreeMap;
 use mainstem_core::packager::{Chunk, Output, PackagedTrack, Source};
 use mainstem_core::time::MediaTime;
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 const MICROS: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();
@@ -82,7 +82,7 @@ impl Recorded {
         outputs: &mut Vec<Output>,
     ) -> Result<(), Error> {
         let shift = self.shift(unix_us, fragment);
-        let mut chunks = Vec::new();
+        let mut chunks = BTreeMap::new();
         for part in &fragment.tracks {
             let Some((writer, track)) = self.tracks.get_mut(&part.track_id) else {
                 continue;
@@ -107,21 +107,23 @@ impl Recorded {
                 };
                 let kind = track.kind();
                 let presented = ticks.saturating_add(sample.composition_offset.into());
-                chunks.push(Chunk {
+                let decode_time = MediaTime::new(ticks, timescale);
+                let place = (decode_time.as_micros(), kind, chunks.len());
+                let chunk = Chunk {
                     track_id: track.id,
                     kind,
                     is_independent: kind == Kind::Audio || sample.flags.is_sync(),
-                    decode_time: MediaTime::new(ticks, timescale),
+                    decode_time,
                     presentation_time: MediaTime::new(presented, timescale),
                     duration: sample.duration.into(),
                     samples: 1,
                     payload: writer.chunk(base, std::slice::from_ref(&media), Some(reference))?,
-                });
+                };
+                chunks.insert(place, chunk);
                 ticks = ticks.saturating_add(sample.duration.into());
             }
         }
-        chunks.sort_by_key(|chunk| (chunk.decode_time.as_micros(), chunk.kind));
-        outputs.extend(chunks.into_iter().map(Output::Chunk));
+        outputs.extend(chunks.into_values().map(Output::Chunk));
         Ok(())
     }
 

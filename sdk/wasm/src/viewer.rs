@@ -20,47 +20,22 @@ use crate::describe::{Numbers, catalog_event};
 use crate::machine::closed_event;
 use crate::media::{Found, Media};
 use crate::out::{Kind, Out, to_number};
+use crate::wish::Wish;
 use bytes::Bytes;
 use mainstem_core::catalog::Catalog;
+use mainstem_core::map::BTreeMap;
 use mainstem_core::moqt::name::TrackNamespace;
 use mainstem_core::moqt::session;
 use mainstem_core::time::Instant;
 use mainstem_core::transport::{Action, App, Input};
 use mainstem_core::viewer::{self, Chunk, Event, Selection, Urgency};
-use serde::Deserialize;
 use serde_json::json;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// A decoder can begin with the chunk.
 pub const INDEPENDENT: u32 = 1;
 /// It is an init segment.
 pub const INIT: u32 = 2;
-
-#[derive(Debug, Deserialize)]
-struct Config {
-    namespace: String,
-    #[serde(default)]
-    grease: Option<u64>,
-    #[serde(default)]
-    video: Option<String>,
-    #[serde(default)]
-    audio: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "camelCase")]
-enum Command {
-    Select {
-        track: String,
-        #[serde(default)]
-        urgent: bool,
-    },
-    Renew,
-    Live,
-    Close {
-        reason: String,
-    },
-}
 
 /// The viewer machine of a page. See the module's description.
 #[derive(Debug)]
@@ -74,17 +49,22 @@ pub struct Viewer {
 impl Viewer {
     /// A viewer of this configuration; `Err` says what is wrong with it.
     pub fn new(config: &[u8]) -> Result<Self, String> {
-        let config: Config = serde_json::from_slice(config).map_err(|e| e.to_string())?;
-        let namespace = TrackNamespace::from_path(&config.namespace).map_err(|e| e.to_string())?;
+        let config = Wish::parse(config)?;
+        let namespace = TrackNamespace::from_path(config.text("namespace")?);
+        let namespace = namespace.map_err(|e| e.to_string())?;
         let session = session::Config {
             sessions_max: 4,
             implementation: Some(concat!("mainstem-web/", env!("CARGO_PKG_VERSION")).to_owned()),
-            grease: config.grease,
+            grease: config.number("grease"),
             ..session::Config::default()
         };
         let mut viewer = viewer::Viewer::new(session, namespace, Selection::OneOfEach);
-        for name in [config.video, config.audio].into_iter().flatten() {
-            viewer.prefer(name);
+        for name in ["video", "audio"]
+            .map(|kind| config.text(kind))
+            .into_iter()
+            .flatten()
+        {
+            viewer.prefer(name.to_owned());
         }
         Ok(Self {
             machine: viewer,
@@ -111,20 +91,22 @@ impl Viewer {
 
     /// A wish of the page's.
     pub fn command(&mut self, now: Instant, json: &[u8]) -> Result<(), String> {
-        match serde_json::from_slice(json).map_err(|e| e.to_string())? {
-            Command::Select { track, urgent } => {
-                let urgency = if urgent {
+        let wish = Wish::parse(json)?;
+        match wish.text("type")? {
+            "select" => {
+                let urgency = if wish.is("urgent") {
                     Urgency::AtOnce
                 } else {
                     Urgency::Smooth
                 };
                 self.machine
-                    .switch(now, &track, urgency)
+                    .switch(now, wish.text("track")?, urgency)
                     .map_err(|e| e.to_string())?;
             }
-            Command::Renew => self.machine.renew(),
-            Command::Live => self.machine.forget_places(),
-            Command::Close { reason } => self.machine.close(&reason),
+            "renew" => self.machine.renew(),
+            "live" => self.machine.forget_places(),
+            "close" => self.machine.close(wish.text("reason")?),
+            other => return Err(format!("no wish of a viewer: {other}")),
         }
         Ok(())
     }

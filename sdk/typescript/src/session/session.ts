@@ -19,6 +19,8 @@ export const PROTOCOLS = ['moqt-22', 'moqt-18', 'moqt-16'];
 const UNCONSUMED_BYTES_MAX = 16 << 20;
 const TELL_EVERY_MS = 200;
 const FIRST_PEER_STREAM = 3;
+/** How long the reason of a session's end may take after the end of its control and request streams. */
+const REASON_MS = 100;
 
 interface Open {
   wt: WebTransport;
@@ -164,8 +166,12 @@ export class Session {
     };
     const streams = new SessionStreams(open.wt, {
       data: (stream, bytes) => drive(() => engine.data(now(), session, stream, bytes)),
-      event: (stream, event, code) =>
-        drive(() => engine.streamEvent(now(), session, stream, StreamEvent[event], code)),
+      event: (stream, event, code) => {
+        const tell = (): void => drive(() => engine.streamEvent(now(), session, stream, StreamEvent[event], code));
+        // When the peer ends the session, its streams end with it, and that is seen before the reason is.
+        if (isRequest(stream) && event !== 'writable') setTimeout(tell, REASON_MS);
+        else tell();
+      },
       datagram: (bytes) => drive(() => engine.datagram(now(), session, bytes)),
       mayRead: (stream) => this.#mayRead(stream),
     });
@@ -356,6 +362,11 @@ export class Session {
     this.#open.clear();
     this.#post({ t: 'failed', reason: wordsOf(error) }, []);
   }
+}
+
+/** Whether a stream carries control messages or a request: both ways, or the peer's first. */
+function isRequest(stream: number): boolean {
+  return (stream & 2) === 0 || stream === FIRST_PEER_STREAM;
 }
 
 function closeQuietly(wt: WebTransport, reason: string): void {

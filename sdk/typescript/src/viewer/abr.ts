@@ -45,10 +45,12 @@ export class Abr {
   #settledAt = 0;
   #wentUpAt = -Infinity;
   #capacity = 0;
+  #lastAt = 0;
 
   /** A chunk arrived. `presented` is its time on the stream's own clock. */
   arrived(now: number, presented: number, bytes: number): void {
     const ms = now - presented;
+    this.#lastAt = now;
     this.#lateness.push({ at: now, ms });
     this.#arrivals.push({ at: now, bytes });
     drop(this.#lateness, now - SHORT_MS);
@@ -59,10 +61,12 @@ export class Abr {
     drop(this.#floor, now - LONG_MS);
   }
 
-  /** How long a chunk waits on the path, beyond what it has to. */
-  get queueMs(): number {
+  /** How long a chunk waits on the path, beyond what it has to. What does not come at all waits as well. */
+  queueMs(now: number): number {
     const least = this.#floor[0];
-    if (!least || this.#lateness.length === 0) return 0;
+    if (!least) return 0;
+    drop(this.#lateness, now - SHORT_MS);
+    if (this.#lateness.length === 0) return now - this.#lastAt;
     return Math.min(...this.#lateness.map((sample) => sample.ms)) - least.ms;
   }
 
@@ -106,16 +110,16 @@ export class Abr {
     if (!present || renditions.length < 2) return null;
     if (current < best) return this.#change(now, best, false);
     const queueMax = Math.max(QUEUE_MS_MAX, buffer.targetMs * 0.6);
-    const isLate = this.queueMs > queueMax;
+    const queueMs = this.queueMs(now);
     const isDry = buffer.stalled || buffer.ms < buffer.targetMs * 0.15;
-    if (isLate || (isDry && this.queueMs > 60)) {
+    if (queueMs > queueMax || (isDry && queueMs > 60)) {
       this.#calmSince = now;
       if (now < this.#settledAt || current + 1 >= renditions.length) return null;
       this.#capacity = this.rate(now);
       if (now - this.#wentUpAt < TRIAL_MS) this.#probeMs = Math.min(PROBE_MS_MAX, this.#probeMs * 2);
       return this.#change(now, this.#fitting(renditions, current, this.#capacity), true);
     }
-    if (this.queueMs > QUEUE_MS_MAX / 3) this.#calmSince = now;
+    if (queueMs > QUEUE_MS_MAX / 3 || isDry) this.#calmSince = now;
     if (now - this.#wentUpAt > PROBE_MS_MAX) this.#probeMs = PROBE_MS_MIN;
     if (current > best && now >= this.#settledAt && now - this.#calmSince >= this.#probeMs) {
       this.#wentUpAt = now;

@@ -153,12 +153,14 @@ export class Playback {
       this.#setRate(1);
       return;
     }
-    if (this.#hold(sink.endTime - currentTime, paused)) return;
     if (now - this.#begunAt < SETTLE_MS && range && this.bufferMs > this.#edge.targetMs + SETTLE_ABOVE_MS) {
       this.#jump(range.end - this.#edge.targetMs / 1000);
       return;
     }
-    if (this.bufferMs < 20 && !paused && this.#crossHole(now, currentTime)) return;
+    // An element stands still a little before a hole, not at it.
+    const isAtEnd = this.bufferMs < 20 || (this.#stalledAt > 0 && this.bufferMs < 200);
+    if (isAtEnd && !paused && this.#crossHole(now, currentTime)) return;
+    this.#hold(sink.endTime - currentTime, paused);
     if (this.#held) return;
     const { rate, jumpToMs } = this.#edge.update({
       now,
@@ -176,14 +178,13 @@ export class Playback {
 
   /**
    * The element does not know where the picture ends (its last frame is said to last long), so the
-   * playhead is held here. Returns whether it is.
+   * playhead is held here until enough is there again.
    */
-  #hold(aheadS: number, paused: boolean): boolean {
+  #hold(aheadS: number, paused: boolean): void {
     const aheadMs = aheadS * 1000;
     const enough = Math.min(this.#edge.targetMs * 0.6, 400);
     this.#held = !paused && aheadMs < (this.#held ? enough : HOLD_MS);
     if (this.#held) this.#setRate(0);
-    return this.#held && aheadMs < HOLD_MS;
   }
 
   /** After a stall that a backlog follows, the live edge is where to go on. */

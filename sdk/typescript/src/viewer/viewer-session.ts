@@ -64,7 +64,10 @@ export class ViewerSession {
   #off = false;
   #live = false;
   #moving = false;
+  /** When the last chunk, and the last byte of anything, came. */
   #chunkAt = 0;
+  #heardAt = 0;
+  #received = 0;
   #silenceMs = SILENCE_MS;
   #lostAt = 0;
   protocol = '';
@@ -113,7 +116,7 @@ export class ViewerSession {
   /** Looks whether media still comes; called some times per second while the picture plays. */
   watch(now: number): void {
     if (!this.#live || this.#moving || this.#off || this.#chunkAt === 0) return;
-    if (now - this.#chunkAt < this.#silenceMs) return;
+    if (now - Math.max(this.#chunkAt, this.#heardAt) < this.#silenceMs) return;
     this.#silenceMs = Math.min(SILENCE_MS_MAX, this.#silenceMs * 4);
     this.#chunkAt = now;
     this.#move();
@@ -154,6 +157,9 @@ export class ViewerSession {
         this.#events.chunk(message);
         break;
       case 'transport':
+        // A path that brings too little is slow, not silent.
+        if (message.received !== this.#received) this.#heardAt = performance.now();
+        this.#received = message.received;
         this.#events.transport(message);
         break;
       case 'event':
