@@ -7,7 +7,7 @@
 //! A fill is answered with its stream. Where streams are abandoned in the middle, its first bytes may never come
 //! and nobody hears which fill that was: there the word that the update was accepted counts.
 
-use super::{Checker, Finding, Observation, Seen, finding};
+use super::{Checker, Finding, Observation, Seen, finding, poise};
 use crate::plan::{FaultKind, NodeId, Plan};
 use mainstem_core::moqt::subscriber::Key;
 use mainstem_core::time::Instant;
@@ -23,6 +23,7 @@ pub const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 pub struct Answers {
     /// Whether data streams may be abandoned in the middle.
     loses_streams: bool,
+    within: Duration,
     /// What is open, whether it is of the past, and since when.
     open: BTreeMap<(NodeId, Key, bool), Instant>,
     healed_at: Option<Instant>,
@@ -39,6 +40,7 @@ impl Answers {
         });
         Self {
             loses_streams,
+            within: ANSWERED_WITHIN + poise(plan),
             open: BTreeMap::new(),
             healed_at: None,
         }
@@ -85,7 +87,7 @@ impl Checker for Answers {
         let late = self
             .open
             .iter()
-            .find(|(_, asked)| at.saturating_since(healed.max(**asked)) > ANSWERED_WITHIN)
+            .find(|(_, asked)| at.saturating_since(healed.max(**asked)) > self.within)
             .map(|(request, _)| *request);
         let Some(request) = late else { return Ok(()) };
         self.open.remove(&request);
@@ -95,7 +97,7 @@ impl Checker for Answers {
         } else {
             "for a track"
         };
-        let within = ANSWERED_WITHIN.as_secs();
+        let within = self.within.as_secs();
         let message = format!(
             "expected an answer to request {} {what} of {node} within {within} s",
             key.1.0

@@ -6,8 +6,8 @@
 //!
 //! A viewer that comes after the end hears so as well: whoever accepts its subscription knows.
 
-use super::{Checker, Finding, Observation, Seen, finding};
-use crate::plan::NodeId;
+use super::{Checker, Finding, Observation, Seen, finding, poise};
+use crate::plan::{NodeId, Plan};
 use mainstem_core::moqt::subscriber::Key;
 use mainstem_core::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +20,9 @@ pub const TOLD_WITHIN: Duration = Duration::from_secs(15);
 type Subscription = (NodeId, u16, Key);
 
 /// See the module's description.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Conclusion {
+    within: Duration,
     asked: BTreeMap<Subscription, u16>,
     accepted: BTreeSet<Subscription>,
     /// Subscriptions to tracks that were ended, and since when.
@@ -32,8 +33,15 @@ pub struct Conclusion {
 
 impl Conclusion {
     /// Nothing has ended yet.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            within: TOLD_WITHIN + poise(plan),
+            asked: BTreeMap::new(),
+            accepted: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            healed_at: None,
+        }
     }
 
     fn forget(&mut self, is: impl Fn(&Subscription) -> bool) {
@@ -92,14 +100,14 @@ impl Checker for Conclusion {
         let late = self
             .waiting
             .iter()
-            .find(|(_, since)| at.saturating_since(healed.max(**since)) > TOLD_WITHIN);
+            .find(|(_, since)| at.saturating_since(healed.max(**since)) > self.within);
         let Some((node, _, key)) = late.map(|(of, _)| *of) else {
             return Ok(());
         };
         self.waiting.clear();
         let message = format!(
             "expected {node} to hear within {} s that the track of its request {} has ended",
-            TOLD_WITHIN.as_secs(),
+            self.within.as_secs(),
             key.1.0
         );
         Err(finding(NAME, "untold", observation, message))

@@ -42,9 +42,10 @@ pub mod upstreams;
 
 pub use seen::{Expectation, Place, Seen};
 
-use crate::plan::{NodeId, Plan};
+use crate::plan::{FaultKind, NodeId, Plan, Role};
 use mainstem_core::time::Instant;
 use serde::Serialize;
+use std::time::Duration;
 
 /// Something that the world saw.
 #[derive(Clone, Debug)]
@@ -124,7 +125,7 @@ pub fn all(plan: &Plan) -> Vec<Box<dyn Checker>> {
         Box::new(holes::Holes::new(plan)),
         Box::new(catalog::Catalogs::new(plan)),
         Box::new(lateness::Lateness::new(plan)),
-        Box::new(conclusion::Conclusion::new()),
+        Box::new(conclusion::Conclusion::new(plan)),
         Box::new(liveness::Liveness::new(plan)),
     ]
 }
@@ -143,6 +144,22 @@ pub(crate) fn finding(
         node: observation.node,
         message,
     }
+}
+
+/// How much longer an answer may take for what stood still before: a transport whose packets waited in a process
+/// that did nothing has measured that wait as its round trip, and repeats what is lost accordingly.
+pub(crate) fn poise(plan: &Plan) -> Duration {
+    let pauses = plan.faults.iter().filter_map(|fault| {
+        let is_pause = matches!(fault.kind, FaultKind::Pause);
+        is_pause.then(|| fault.stop_ms.saturating_sub(fault.start_ms))
+    });
+    let stalls = plan.nodes.iter().flat_map(|node| match &node.role {
+        Role::Viewer(viewer) => viewer.stalls.as_slice(),
+        Role::Origin(_) | Role::Relay(_) | Role::Hostile(_) => &[],
+    });
+    let longest = pauses.chain(stalls.map(|stall| stall.for_ms)).max();
+    // A first measurement counts for its half again, four times over.
+    Duration::from_millis(longest.unwrap_or(0)) * 3
 }
 
 /// Microseconds of virtual time.
