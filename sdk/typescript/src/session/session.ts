@@ -77,7 +77,7 @@ export class Session {
         this.#connect(message.session, message.url);
         return;
       case 'command':
-        engine.command(now, message.command);
+        this.#command(engine, now, message.command);
         break;
       case 'pause':
         this.#paused = message.paused;
@@ -108,6 +108,16 @@ export class Session {
         return;
     }
     this.#pump();
+  }
+
+  /** A wish that comes too late, or for what is not there any more, changes nothing. */
+  #command(engine: Engine, now: number, command: Record<string, unknown>): void {
+    try {
+      engine.command(now, command);
+    } catch (error) {
+      if (error instanceof WebAssembly.RuntimeError) throw error;
+      console.debug(`mainstem: ${String(command['type'])}: ${wordsOf(error)}`);
+    }
   }
 
   async #start(message: StartMessage): Promise<void> {
@@ -342,7 +352,7 @@ export class Session {
   #end(reason: string): void {
     const engine = this.#engine;
     if (engine && !this.#failed) {
-      engine.command(performance.now(), { type: 'close', reason });
+      this.#command(engine, performance.now(), { type: 'close', reason });
       this.#pump();
     }
     this.#failed = true;
