@@ -49,7 +49,7 @@ export class Congestion {
       this.#calmSince = null;
       if (now >= this.#heldUntil) {
         this.#heldUntil = now + HOLD_MS;
-        this.#bitrate = Math.max(this.#min, this.#bitrate * DOWN);
+        this.#bitrate = Math.max(this.#min, Math.round(this.#bitrate * DOWN));
       }
     } else if (queuedMs > IDLE_MS) {
       this.#calmSince = null;
@@ -57,7 +57,7 @@ export class Congestion {
       this.#calmSince ??= now;
       if (now - this.#calmSince >= CALM_MS) {
         this.#calmSince = now;
-        this.#bitrate = Math.min(this.#max, this.#bitrate * UP);
+        this.#bitrate = Math.min(this.#max, Math.round(this.#bitrate * UP));
       }
     }
     return this.#bitrate === before ? null : this.#bitrate;

@@ -86,6 +86,10 @@ export class LiveEdge {
       return { rate: 1, jumpToMs: this.#target };
     }
     this.#relax(now);
+    // What a part of a window shows may be a burst.
+    if (now - (this.#samples[0]?.at ?? now) < WINDOW_MS / 2 && bufferMs >= this.#target / 3) {
+      return { rate: this.#rate, jumpToMs: null };
+    }
     const least = Math.min(...this.#samples.map((sample) => sample.bufferMs));
     this.#rate = this.#rateFor(least, bufferMs);
     return { rate: this.#rate, jumpToMs: null };
