@@ -60,9 +60,14 @@ test('an_encoder_is_watched_without_a_stall_and_a_frozen_tab_comes_back_to_live'
   await standing;
   await session.send('Page.setWebLifecycleState', { state: 'active' });
   const woke = Date.now();
+  await viewer.page.keyboard.press('i');
   const after = await count(viewer);
   await until('the picture after the freeze', 15_000, async () => (await count(viewer)) > after + 10);
-  await until('the live edge', 15_000, async () => (await viewer.page.locator('#live').getAttribute('data-at')) === 'edge');
+  await until('the live edge', 15_000, async () => (await viewer.page.locator('#live').getAttribute('data-at')) === 'edge').catch(
+    async (error) => {
+      throw new Error(`${error.message}: ${await viewer.page.locator('#stats').innerText()}`);
+    },
+  );
   aim('back at the live edge after a freeze', Date.now() - woke, 3000);
   assert.deepEqual(viewer.complaints, []);
   await viewer.close();

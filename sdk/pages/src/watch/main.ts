@@ -23,6 +23,10 @@ import { Readout, placeOf } from './readout.ts';
 const TICK_MS = 250;
 /** How long a lost connection may be looked for before the page says so. */
 const UNREACHABLE_AFTER_MS = 4000;
+/** A page whose clock misses so many milliseconds stood still. */
+const FROZEN_MS = 2000;
+/** How long what came meanwhile may still arrive. */
+const REJOIN_MS = 2000;
 /** Pause before the page begins anew what its viewer has given up. */
 const AGAIN_AFTER_MS = 5000;
 
@@ -43,6 +47,8 @@ class Player {
   #viewer: BroadcastViewer | undefined;
   #quality = this.#link.settings.get('quality') ?? 'auto';
   #unreachableTimer = 0;
+  #tickedAt = performance.now();
+  #rejoinUntil = 0;
   /** Whether an error was shown that names its cause. */
   #isTold = false;
   /** Raised when the present viewer is given up: what it says later is not heard. */
@@ -180,11 +186,22 @@ class Player {
   #tick(): void {
     if (this.#viewer === undefined || this.#stage.dataset['view'] === 'message') return;
     const stats = this.#viewer.stats();
+    const place = placeOf(stats, this.#video);
     this.#readout.show(stats, this.#video);
-    this.#controls.showPlace(placeOf(stats, this.#video));
+    this.#controls.showPlace(place);
+    this.#rejoin(place);
     // A picture that waits for a gesture says nothing by itself.
     if (this.#video.paused && this.#video.readyState >= 3) this.#controls.offerPlay(true);
     this.#fillMenu();
+  }
+
+  /** A tab that stood still goes back to the live edge at once, and not by playing a little faster. */
+  #rejoin(place: string): void {
+    const now = performance.now();
+    if (now - this.#tickedAt > FROZEN_MS) this.#rejoinUntil = now + REJOIN_MS;
+    this.#tickedAt = now;
+    if (now > this.#rejoinUntil || place !== 'behind' || this.#video.paused) return;
+    this.#viewer?.seekToLive();
   }
 
   #fillMenu(): void {
