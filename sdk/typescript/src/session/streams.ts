@@ -39,14 +39,9 @@ interface Receiving {
   cancel(code: number): void;
 }
 
-/** How long the word of a session's end may come after the resets of its streams, in milliseconds. */
-const RESET_PATIENCE_MS = 150;
-
 export class SessionStreams {
   readonly #wt: WebTransport;
   readonly #sink: StreamSink;
-  /** Fulfilled when the session is over, for whatever reason. */
-  readonly #ended: Promise<void>;
   readonly #sending = new Map<number, Sending>();
   readonly #receiving = new Map<number, Receiving>();
   #inFlight = 0;
@@ -59,10 +54,6 @@ export class SessionStreams {
   constructor(wt: WebTransport, sink: StreamSink) {
     this.#wt = wt;
     this.#sink = sink;
-    this.#ended = wt.closed.then(
-      () => undefined,
-      () => undefined,
-    );
   }
 
   /** Begins to take what the peer opens. Call once the session is ready. */
@@ -285,10 +276,7 @@ export class SessionStreams {
     } catch (error) {
       this.#receiving.delete(stream);
       const code = streamCode(error);
-      if (over || code === null) return;
-      // A session that ends resets its streams first, and says why a moment later: only the reason counts then.
-      await Promise.race([this.#ended, new Promise((resolve) => setTimeout(resolve, RESET_PATIENCE_MS))]);
-      if (!over) this.#sink.event(stream, 'reset', code);
+      if (!over && code !== null) this.#sink.event(stream, 'reset', code);
     }
   }
 }
