@@ -124,6 +124,13 @@ export function publish(world, input, file) {
   return new Running(PROGRAM, args, { name: 'publish', folder: world.folder });
 }
 
+/** `mainstem demo`, and the link that it prints. */
+export async function demo(folder) {
+  const process = new Running(PROGRAM, ['demo', '--output', join(folder, 'demo.mp4')], { name: 'demo', folder });
+  const link = await until('the link of the demo', 30_000, () => /http:\/\/\S+\/watch\/\S+/.exec(process.stderr)?.[0]);
+  return { process, link };
+}
+
 /** `mainstem watch`; `report()` is what it prints at its end. */
 export function watch(world, input, token, seconds) {
   const url = `${world.ready.moqt}/playback/${input.lv}?tok=${token}`;

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { launch, open, screenshot, seen } from '../src/browser.mjs';
-import { httpsOf, scratch, up, watch } from '../src/mainstem.mjs';
+import { demo, httpsOf, scratch, up, watch } from '../src/mainstem.mjs';
 import { pagesOf, site } from '../src/site.mjs';
 import { SECONDS, aim, quantile, sleep, test, until } from '../src/suite.mjs';
 
@@ -97,6 +97,17 @@ test('a_page_that_was_opened_too_early_begins_by_itself', async () => {
   assert.deepEqual(viewer.complaints, []);
   await viewer.close();
   await publisher.close();
+});
+
+test('the_link_that_the_demo_prints_opens_a_live_stream', async () => {
+  const { process, link } = await demo(files.folder);
+  const { page, complaints, close } = await open(browser, link);
+  await until('the picture', 15_000, async () => (await seen(page)).frames.length > 25);
+  assert.match(await page.locator('#live').textContent(), /Live/);
+  await screenshot(page, 'demo');
+  assert.deepEqual(complaints, []);
+  await close();
+  await process.stop();
 });
 
 test('everything_ends_in_order', async () => {
