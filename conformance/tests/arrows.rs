@@ -18,7 +18,16 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("control", &["core", "sdk/web"]),
     (
         "cli",
-        &["core", "quic", "net", "engine", "relay", "control", "sim"],
+        &[
+            "core",
+            "quic",
+            "net",
+            "engine",
+            "relay",
+            "control",
+            "sim",
+            "sdk/native",
+        ],
     ),
     ("sdk/native", &["core", "quic", "net"]),
     ("sdk/ffi", &["sdk/native", "core", "quic", "net"]),
