@@ -44,6 +44,11 @@ pub(crate) fn mainstem() -> PathBuf {
     target_dir().join("debug/mainstem")
 }
 
+/// The library of the C interface in that profile, built with it.
+pub(crate) fn ffi_library() -> PathBuf {
+    target_dir().join("debug/libmainstem_ffi.so")
+}
+
 /// Writes a file whole or not at all, and its directory first.
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     let directory = path.parent().unwrap_or(path);

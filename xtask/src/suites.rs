@@ -89,6 +89,8 @@ const FUZZ_REPLAY: &[&str] = &[
 
 const FUZZ_FMT: &[&str] = &["fmt", "--manifest-path=fuzz/Cargo.toml", "--check"];
 
+const PYTHON_FMT: &[&str] = &["fmt", "--manifest-path=sdk/python/Cargo.toml", "--check"];
+
 const ALL_TARGETS: &[&str] = &[
     "clippy",
     "--workspace",
@@ -222,6 +224,24 @@ pub(crate) const SUITES: &[Suite] = &[
         Work::EndToEnd("refusals"),
     ),
     Suite::new(
+        "sdk-c",
+        "a C program publishes and watches, by the header alone",
+        &[],
+        Work::EndToEnd("sdk_c"),
+    ),
+    Suite::new(
+        "sdk-python-fmt",
+        "the formatting is rustfmt's in the Python package too",
+        &[],
+        Work::Cargo(PYTHON_FMT),
+    ),
+    Suite::new(
+        "sdk-python",
+        "the Python package records, publishes and is refused; ctypes over the C interface",
+        &[Need::Ffmpeg, Need::Clip, Need::PythonSdk],
+        Work::EndToEnd("sdk_python"),
+    ),
+    Suite::new(
         "interop-aiomoqt",
         "an independent MoQT client and relay, four drafts, two carriers",
         &[Need::Aiomoqt],
@@ -287,6 +307,7 @@ impl Suite {
                 command.args(["--features=external-tools", "--test", file]);
                 command.args(["--", "--nocapture", "--test-threads=1"]);
                 command.env("MAINSTEM_BIN", house::mainstem());
+                command.env("MAINSTEM_FFI", house::ffi_library());
             }
             Work::Coverage => {
                 command.args(["xtask", "coverage", "--check"]);

@@ -89,12 +89,12 @@ fn outcome(suite: &Suite, has_programs: &mut Option<bool>) -> Outcome {
     }
 }
 
-/// Builds `mainstem` once for all suites that drive it.
+/// Builds `mainstem` and the C interface once for all suites that drive them.
 fn build_programs() -> bool {
     let mut build = Command::new(house::cargo());
     build
         .current_dir(house::root())
-        .args(["build", "--workspace", "--bins"]);
+        .args(["build", "--workspace", "--bins", "--lib"]);
     build.env("CARGO_TARGET_DIR", house::target_dir());
     let built = run::run(&mut build);
     if let Err(error) = &built {

@@ -91,6 +91,33 @@ pub fn mainstem() -> PathBuf {
     built.clone()
 }
 
+/// The library of the C interface: `MAINSTEM_FFI`, or built once for all tests of a run.
+pub fn ffi_library() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        if let Some(named) = std::env::var_os("MAINSTEM_FFI") {
+            return PathBuf::from(named);
+        }
+        let mut build = house::cargo();
+        build.args(["build", "--quiet", "--package=mainstem-ffi", "--target-dir"]);
+        // What cargo tells a test of its package would have build scripts run again.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                build.env_remove(&name);
+            }
+        }
+        let status = build.arg(house::target_dir()).status();
+        assert!(
+            status.is_ok_and(|status| status.success()),
+            "the C interface does not build"
+        );
+        house::target_dir().join("debug/libmainstem_ffi.so")
+    });
+    assert!(built.is_file(), "no library at {}", built.display());
+    built.clone()
+}
+
 /// A tool that `cargo xtask setup` installs; the variable names where it is.
 pub fn tool(variable: &str, default: &str) -> PathBuf {
     std::env::var_os(variable).map_or_else(|| PathBuf::from(default), PathBuf::from)

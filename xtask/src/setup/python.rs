@@ -25,12 +25,20 @@ const MINORS: [&str; 3] = ["3.12", "3.13", "3.14"];
 /// The Debian suite whose Python is built when nothing else is there.
 const SOURCE_SUITE: &str = "trixie";
 
-/// The environment's `python`, made when it is missing.
+/// The environment of the peers, made when it is missing: its `python`.
 pub(crate) fn environment(build: bool) -> Result<PathBuf> {
-    let directory = house::cache_dir().join("python");
+    prepare(&house::cache_dir().join("python"), &REQUIREMENTS, build)
+}
+
+/// Another environment, with these requirements.
+pub(super) fn plain(directory: &Path, requirements: &[&str]) -> Result<PathBuf> {
+    prepare(directory, requirements, false)
+}
+
+fn prepare(directory: &Path, requirements: &[&str], build: bool) -> Result<PathBuf> {
     let python = directory.join("bin/python");
     let marker = directory.join("mainstem-requirements.txt");
-    let wanted = REQUIREMENTS.join("\n");
+    let wanted = requirements.join("\n");
     let is_ready = std::fs::read_to_string(&marker).is_ok_and(|text| text == wanted);
     if is_ready && is_usable(&python) && !build {
         return Ok(python);
@@ -44,13 +52,13 @@ pub(crate) fn environment(build: bool) -> Result<PathBuf> {
     run::run(
         Command::new(&base)
             .args(["-m", "venv", "--clear"])
-            .arg(&directory),
+            .arg(directory),
     )?;
     let install = || {
         let mut pip = pip(&python);
         run::run(
             pip.args(["install", "--only-binary", ":all:"])
-                .args(REQUIREMENTS),
+                .args(requirements),
         )
     };
     install().or_else(|_| install())?;
