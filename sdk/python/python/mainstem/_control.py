@@ -92,8 +92,11 @@ class LiveInput:
         fields = {"id": self.id, "ttlSeconds": ttl_seconds}
         row = self._streams._mutate("streams.liveInputs.mintPlaybackToken", fields)
         token = _text(row, "token")
+        told = row.get("url")
+        if self._streams._is_relay_named or not isinstance(told, str):
+            told = playback_url(self._streams.relay_host, _text(row, "input"), token)
         return SignedPlaybackUrl(
-            url=playback_url(self._streams.relay_host, _text(row, "input"), token),
+            url=told,
             kid=_text(row, "kid"),
             alg=_text(row, "alg"),
             expires_at=int(row.get("expires_at", 0)),
@@ -168,8 +171,8 @@ class Streams:
     """The control plane.
 
     ``base_url`` is its origin, ``api_key`` a key with ``streams:*`` scopes, ``org_id`` the organisation of every
-    call. ``relay_host`` (``host:port``) is where playback URLs point to: by default what ``MAINSTEM_RELAY`` says,
-    or port 4443 of the control plane's host.
+    call. ``relay_host`` (``host:port``) is where playback URLs point to: by default what ``MAINSTEM_RELAY`` says, else
+    where the control plane says, else port 4443 of its host.
     """
 
     def __init__(
@@ -189,7 +192,9 @@ class Streams:
         self._api_key = api_key
         self._org_id = org_id
         self._timeout = timeout
-        self.relay_host = relay_host or os.environ.get("MAINSTEM_RELAY") or f"{host}:4443"
+        named = relay_host or os.environ.get("MAINSTEM_RELAY")
+        self._is_relay_named = bool(named)
+        self.relay_host = named or f"{host}:4443"
         self.live_inputs = LiveInputs(self)
         self.signing_keys = SigningKeys(self)
 
