@@ -179,7 +179,8 @@ export class Session {
       event: (stream, event, code) => {
         const tell = (): void => drive(() => engine.streamEvent(now(), session, stream, StreamEvent[event], code));
         // When the peer ends the session, its streams end with it, and that is seen before the reason is.
-        if (isRequest(stream) && event !== 'writable') setTimeout(tell, REASON_MS);
+        // (Resets have waited already.)
+        if (isRequest(stream) && (event === 'finished' || event === 'stopped')) setTimeout(tell, REASON_MS);
         else tell();
       },
       datagram: (bytes) => drive(() => engine.datagram(now(), session, bytes)),

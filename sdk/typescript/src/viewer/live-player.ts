@@ -16,7 +16,7 @@ import { bestIndex, playableTracks, qualityOf, renditionsOf, type CatalogEvent, 
 import { ViewerSession, type ViewerTarget } from './viewer-session.ts';
 
 const TARGET_MS = 220;
-const MAX_BEHIND_MS = 3000;
+const MAX_BEHIND_MS = 2000;
 const CATCH_UP_RATE = 1.08;
 /** Media ahead of a playhead that is held, beyond which nothing more is read. */
 const AHEAD_MS_MAX = 20_000;

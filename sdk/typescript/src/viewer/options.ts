@@ -100,7 +100,7 @@ export interface ViewerOptions extends DataPlaneOptions, AssetOptions {
   getToken?: (() => Promise<string>) | undefined;
   /** Buffer that is aimed at, in milliseconds (default 220 with MoQT). */
   targetBufferMs?: number | undefined;
-  /** Further behind the target than this, playback jumps to the live edge (default 3000). */
+  /** Further behind the target than this, playback jumps to the live edge (default 2000). */
   maxBehindMs?: number | undefined;
   /** Fastest playback that catches up (default 1.08). */
   catchUpRate?: number | undefined;
