@@ -67,6 +67,7 @@ test('a_camera_is_seen_in_another_page_and_by_the_command_within_its_latency', a
     `live: first frame ${Math.round(firstFrameMs)} ms after play(), glass to glass p50 ${p50} ms, p95 ${p95} ms over ` +
       `${SECONDS} s, ${frames.length} frames, longest standstill ${Math.round(longestGapMs)} ms`,
   );
+  console.log(`live: ${(await viewer.page.locator('#stats').innerText()).replaceAll(/\n+/g, ' ')}`);
   const report = await command.report();
   console.log(`live: the command got ${JSON.stringify(report.tracks ?? report).slice(0, 300)}`);
   assert.equal(report.gaps, 0, 'the command misses frames');
