@@ -10,7 +10,6 @@ mod trust;
 
 use crate::net::{Net, Node, NodeId};
 use bytes::Bytes;
-use mainstem_core::map::BTreeSet;
 use mainstem_core::moqt::name::{FullTrackName, TrackName, TrackNamespace};
 use mainstem_core::moqt::object::Object;
 use mainstem_core::moqt::parameter::Parameters;
@@ -26,6 +25,7 @@ use mainstem_core::resolve::Secret;
 use mainstem_core::transport::SessionId;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 

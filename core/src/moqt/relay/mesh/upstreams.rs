@@ -13,13 +13,13 @@
 use super::super::access::Grant;
 use super::super::{Event, Relay, Timer};
 use super::{Kind, Link, MeshTimer, News, RelayId, credential, deadline};
-use crate::map::BTreeSet;
 use crate::moqt::error::SessionCode;
 use crate::moqt::message::{Goaway, Setup};
 use crate::moqt::session::{self, Ready};
 use crate::resolve::Secret;
 use crate::time::Instant;
 use crate::transport::{Closed, Opened, SessionId, Side};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A relay to connect to.
