@@ -223,7 +223,7 @@ export class BroadcastPublisher {
         this.#movingTo = this.#session;
         break;
       case 'closed':
-        this.#closed(event.session ?? 0, event.by, event.reason);
+        this.#closed(event.session ?? 0, event.by === 'local' && event.code === 0, event.reason);
         break;
       case 'drained':
         this.#drained?.();
@@ -253,7 +253,7 @@ export class BroadcastPublisher {
     );
   }
 
-  #closed(session: number, by: string, reason: string): void {
+  #closed(session: number, isOurs: boolean, reason: string): void {
     if (this.#ending || this.#channel === null) return;
     if (reason.startsWith('auth_failed')) {
       this.#fail(new StreamError('auth_failed', reason));
@@ -264,7 +264,7 @@ export class BroadcastPublisher {
       return;
     }
     // An older one; the newer one serves, or is on its way.
-    if (session !== this.#session || by === 'local') return;
+    if (session !== this.#session || isOurs) return;
     this.#setState(this.#settle ? 'connecting' : 'reconnecting');
     if (this.#retry !== null) clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#connect(), this.#backoff.next());

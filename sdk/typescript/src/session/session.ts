@@ -19,8 +19,10 @@ export const PROTOCOLS = ['moqt-22', 'moqt-18', 'moqt-16'];
 const UNCONSUMED_BYTES_MAX = 16 << 20;
 const TELL_EVERY_MS = 200;
 const FIRST_PEER_STREAM = 3;
-/** How long the reason of a session's end may take after the end of its control and request streams. */
-const REASON_MS = 100;
+/** How long the reason of a session's end may take after the end of its request streams. */
+const REASON_MS = 150;
+/** The same after the end of its control stream, which nothing but a fault or the session's end brings. */
+const CONTROL_REASON_MS = 1000;
 
 interface Open {
   wt: WebTransport;
@@ -178,10 +180,9 @@ export class Session {
       data: (stream, bytes) => drive(() => engine.data(now(), session, stream, bytes)),
       event: (stream, event, code) => {
         const tell = (): void => drive(() => engine.streamEvent(now(), session, stream, StreamEvent[event], code));
-        // When the peer ends the session, its streams end with it, and that is seen before the reason is.
-        // (Resets have waited already.)
-        if (isRequest(stream) && (event === 'finished' || event === 'stopped')) setTimeout(tell, REASON_MS);
-        else tell();
+        // When the peer ends the session, its streams end with it, and that may be seen before the reason is.
+        if (event === 'writable' || !isRequest(stream)) tell();
+        else setTimeout(tell, stream === FIRST_PEER_STREAM ? CONTROL_REASON_MS : REASON_MS);
       },
       datagram: (bytes) => drive(() => engine.datagram(now(), session, bytes)),
       mayRead: (stream) => this.#mayRead(stream),

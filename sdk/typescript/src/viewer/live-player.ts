@@ -21,7 +21,7 @@ const CATCH_UP_RATE = 1.08;
 /** Media ahead of a playhead that is held, beyond which nothing more is read. */
 const AHEAD_MS_MAX = 20_000;
 /** A kind that the catalog names and that does not come is done without after this. */
-const KIND_MISSING_MS = 2500;
+const KIND_MISSING_MS = 2000;
 
 export interface LivePlayerEvents {
   started(): void;
@@ -47,7 +47,8 @@ export class LivePlayer {
   #catalog: CatalogEvent | null = null;
   /** Tracks that have to begin with what a decoder can begin with. */
   #needKey = new Set<number>();
-  #seen = new Set<string>();
+  /** When the last chunk of each kind came. */
+  #seen = new Map<string, number>();
   #absent = new Set<string>();
   #refusedRenditions = new Set<string>();
   #joinMs: number | null = null;
@@ -273,6 +274,9 @@ export class LivePlayer {
       this.#abr.arrived(chunk.arrived, chunk.time / 1000, bytes);
       if (chunk.produced > 0) this.#latencyBase = chunk.produced - chunk.time;
     }
+    this.#seen.set(track.kind, performance.now());
+    // What was done without is here again.
+    if (this.#absent.delete(track.kind)) this.#rebuild();
     if (this.#needKey.has(track.id)) {
       if (track.kind === 'video' && !chunk.independent) return done();
       this.#needKey.delete(track.id);
@@ -280,7 +284,6 @@ export class LivePlayer {
     const sink = this.#sink;
     if (!sink?.takes(track.kind)) return done();
     if (track.kind === 'video' && track.name !== this.#rendition) this.#nowPlays(track);
-    this.#seen.add(track.kind);
     const { time: timeUs, duration: durationUs } = chunk;
     sink.append(track.kind, track, { bytes: new Uint8Array(chunk.data), timeUs, durationUs }, done);
   }
@@ -307,12 +310,19 @@ export class LivePlayer {
     this.#session.watch(now);
     this.#holdBack();
     this.#adapt();
+    this.#doWithout(now);
+  }
+
+  /** When one kind comes and the other does not, the one is better than none. */
+  #doWithout(now: number): void {
     const sink = this.#sink;
-    if (!sink || this.#playback.hasBegun || now - this.#sinkAt < KIND_MISSING_MS) return;
-    // One kind comes and the other does not: the one is better than none.
-    const missing = ['video', 'audio'].filter((kind) => sink.takes(kind) && !this.#seen.has(kind));
-    if (missing.length === 1 && this.#seen.size > 0) {
-      for (const kind of missing) this.#absent.add(kind);
+    const stands = !this.#playback.hasBegun || this.#playback.isStalled;
+    if (!sink || !stands || now - this.#sinkAt < KIND_MISSING_MS) return;
+    const taken = ['video', 'audio'].filter((kind) => sink.takes(kind));
+    const isStale = (kind: string): boolean => now - (this.#seen.get(kind) ?? 0) > KIND_MISSING_MS;
+    const stale = taken.filter(isStale);
+    if (taken.length === 2 && stale.length === 1) {
+      for (const kind of stale) this.#absent.add(kind);
       this.#rebuild();
     }
   }

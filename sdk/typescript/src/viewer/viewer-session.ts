@@ -210,7 +210,7 @@ export class ViewerSession {
     this.#events.event(event);
   }
 
-  #closed(event: { by: string; reason: string }): void {
+  #closed(event: { by: string; code: number; reason: string }): void {
     this.#moving = false;
     this.#live = false;
     if (event.reason.startsWith('auth_failed')) {
