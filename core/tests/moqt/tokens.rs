@@ -655,3 +655,20 @@ fn sessions_that_are_over_leave_no_deadline_of_their_tokens() {
     let deadline = house.relay.borrow().app.next_timeout();
     assert_eq!(deadline, None, "nothing is left to wait for");
 }
+
+#[test]
+fn requests_that_are_refused_leave_no_deadline_of_their_tokens() {
+    let mut house = House::new();
+    let publisher = house.publisher("moqt-22");
+    publisher.announce("publish/lv_1");
+    house.net.settle();
+    let viewer = house.viewer("moqt-22", "", &video());
+    viewer.subscribe(&video(), vec![token("k1", INPUT, 3600)]);
+    house.net.settle();
+    // Whom the relay asked goes without an answer, and nobody else comes while the viewer waits.
+    house.net.cut(publisher.id, publisher.session);
+    house.net.advance(Duration::from_secs(30));
+    assert!(viewer.refusal().is_some());
+    let deadline = house.relay.borrow().app.next_timeout();
+    assert_eq!(deadline, None, "nothing is left to wait for");
+}

@@ -275,6 +275,7 @@ impl Relay {
 
     pub(super) fn refuse_with(&mut self, key: RequestKey, error: RequestError) {
         self.subscription_refused(key);
+        self.forget_expiry(key);
         if let Some(session) = self.sessions.session_mut(key.0) {
             // A request that ended meanwhile needs no answer.
             let _ = session.reject(key.1, error);
