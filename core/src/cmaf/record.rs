@@ -232,18 +232,34 @@ fn descriptor(bytes: &[u8]) -> Option<(u8, &[u8])> {
 
 /// Writes an `esds` box for an `AudioSpecificConfig`.
 pub(crate) fn write_esds(out: &mut BoxWriter, config: &[u8]) {
-    // One length byte each: an AudioSpecificConfig is a few bytes, and is cut at 64.
-    let config = config.get(..64).unwrap_or(config);
-    let specific = u8::try_from(config.len()).unwrap_or(0);
-    out.full(FourCc::ESDS, 0, 0, |w| {
-        w.bytes(&[3, 3 + 2 + 13 + 2 + specific + 3, 0, 0, 0]);
-        w.bytes(&[4, 13 + 2 + specific, 0x40, 0x15, 0, 0, 0]);
-        w.u32(0); // maximum bitrate: not known
-        w.u32(0); // average bitrate: not known
-        w.bytes(&[5, specific]);
-        w.bytes(config);
-        w.bytes(&[6, 1, 2]);
-    });
+    // MPEG-4 audio, an audio stream; the buffer's size and the bit rates are not known.
+    let mut decoder = vec![0x40, 0x15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    write_descriptor(&mut decoder, 5, config);
+    let mut es = vec![0, 0, 0];
+    write_descriptor(&mut es, 4, &decoder);
+    write_descriptor(&mut es, 6, &[2]);
+    let mut all = Vec::with_capacity(es.len() + 5);
+    write_descriptor(&mut all, 3, &es);
+    out.full(FourCc::ESDS, 0, 0, |w| w.bytes(&all));
+}
+
+/// Writes a descriptor, its length in as few bytes as hold it. Configurations are shorter than the 256 MiB
+/// that four bytes say.
+fn write_descriptor(out: &mut Vec<u8>, tag: u8, body: &[u8]) {
+    out.push(tag);
+    let len = body.len();
+    for shift in [21, 14, 7] {
+        if len >> shift != 0 {
+            out.push(0x80 | seven_bits(len >> shift));
+        }
+    }
+    out.push(seven_bits(len));
+    out.extend_from_slice(body);
+}
+
+fn seven_bits(value: usize) -> u8 {
+    // No more than seven bits are left.
+    u8::try_from(value & 0x7f).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -259,6 +275,12 @@ mod tests {
             aac_from_esds(&esds[8..]).as_deref(),
             Some(&[0x11, 0x90][..])
         );
+        for config in [vec![7; 64], vec![7; 65], vec![7; 127], vec![7; 20_000]] {
+            let mut out = BoxWriter::default();
+            write_esds(&mut out, &config);
+            let esds = out.finish();
+            assert_eq!(aac_from_esds(&esds[8..]).as_deref(), Some(&config[..]));
+        }
         for len in 0..esds.len() - 8 {
             let _ = aac_from_esds(&esds[8..8 + len]);
         }
