@@ -30,8 +30,11 @@ fn python(up: &Up, file: &str) -> Command {
 }
 
 fn bare_python() -> Command {
-    let mut command = Command::new(tool("MAINSTEM_PYTHON_SDK", "python3"));
+    // A gate that runs in the background ignores interrupts, which children inherit, and Python respects.
+    let mut command = Command::new("env");
     command
+        .arg("--default-signal=INT")
+        .arg(tool("MAINSTEM_PYTHON_SDK", "python3"))
         .args(["-X", "dev"])
         .env("PYTHONDONTWRITEBYTECODE", "1");
     command

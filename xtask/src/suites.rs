@@ -37,16 +37,10 @@ pub(crate) enum Work {
     Coverage,
 }
 
-/// By the words that stand in their names.
-const ROOMS_WITH_MUTATIONS: &[&str] = &[
-    "--package=mainstem-core",
-    "--package=mainstem-quic",
-    "--lib",
-    "--tests",
-    "--",
-    "mutat",
-    "damaged",
-];
+/// By the words that stand in their names. The whole workspace is named here and below where one room is
+/// meant: with one room alone cargo would choose other features for its libraries, and build them all anew.
+const ROOMS_WITH_MUTATIONS: &[&str] =
+    &["--workspace", "--lib", "--tests", "--", "mutat", "damaged"];
 
 const MUTATION_COUNTS: &[(&str, &str)] = &[
     ("MAINSTEM_MUTATIONS", "20000"),
@@ -62,7 +56,7 @@ const MEDIA_WITH_TOOLS: &[&str] = &[
     "--test=rtmp",
 ];
 
-const LOOM: &[&str] = &["--package=mainstem-net", "--test=loom_alarm"];
+const LOOM: &[&str] = &["--workspace", "--test=loom_alarm"];
 
 const HARNESS: &[&str] = &[
     "--package=mainstem-conformance",
@@ -70,7 +64,7 @@ const HARNESS: &[&str] = &[
     "--lib",
 ];
 
-const SIMULATION: &[&str] = &["--package=mainstem-sim", "--test=gate"];
+const SIMULATION: &[&str] = &["--workspace", "--test=gate"];
 
 const SIMULATION_SEEDS: &[(&str, &str)] = &[("MAINSTEM_SIM_SEEDS", "300")];
 
