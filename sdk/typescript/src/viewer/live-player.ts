@@ -22,6 +22,8 @@ const CATCH_UP_RATE = 1.08;
 const AHEAD_MS_MAX = 20_000;
 /** A kind that the catalog names and that does not come is done without after this. */
 const KIND_MISSING_MS = 2000;
+/** A kind that came within this goes on. */
+const KIND_FRESH_MS = 500;
 
 export interface LivePlayerEvents {
   started(): void;
@@ -41,6 +43,7 @@ export class LivePlayer {
   readonly #startedAt = performance.now();
   #sink: MediaSink | null = null;
   #tracks: PlayableTrack[] = [];
+  #finished = false;
   #renditions: PlayableTrack[] = [];
   #rendition = '';
   #wanted: string;
@@ -191,6 +194,11 @@ export class LivePlayer {
     const before = this.#catalog;
     this.#catalog = catalog;
     if (!catalog.live && catalog.complete) this.#ending = true;
+    // The news of the end and the ends of the tracks come on streams of their own, in any order.
+    if (this.#ending && this.#sink && this.#tracks.length === 0) {
+      this.#finish();
+      return;
+    }
     if (catalog.tracks.length === 0) return;
     this.#tracks = playableTracks(catalog, canPlay);
     this.#renditions = renditionsOf(this.#tracks);
@@ -298,7 +306,13 @@ export class LivePlayer {
   #trackEnded(id: number): void {
     this.#tracks = this.#tracks.filter((track) => track.id !== id);
     if (this.#tracks.some((track) => track.kind === 'audio' || track.name === this.#rendition)) return;
-    if (!this.#ending) return;
+    if (this.#ending) this.#finish();
+  }
+
+  /** All has come; what is buffered is still played. */
+  #finish(): void {
+    if (this.#finished) return;
+    this.#finished = true;
     this.#playback.finish();
     this.#sink?.end();
     this.#session.stop('complete');
@@ -317,11 +331,15 @@ export class LivePlayer {
   #doWithout(now: number): void {
     const sink = this.#sink;
     const stands = !this.#playback.hasBegun || this.#playback.isStalled;
+    // At the end nothing comes any more, and nothing is missing.
+    if (this.#ending) return;
     if (!sink || !stands || now - this.#sinkAt < KIND_MISSING_MS) return;
     const taken = ['video', 'audio'].filter((kind) => sink.takes(kind));
-    const isStale = (kind: string): boolean => now - (this.#seen.get(kind) ?? 0) > KIND_MISSING_MS;
-    const stale = taken.filter(isStale);
-    if (taken.length === 2 && stale.length === 1) {
+    const age = (kind: string): number => now - (this.#seen.get(kind) ?? 0);
+    const stale = taken.filter((kind) => age(kind) > KIND_MISSING_MS);
+    // Where both stopped, one stopped first: that is an outage or the end.
+    const isOtherFresh = taken.some((kind) => age(kind) < KIND_FRESH_MS);
+    if (taken.length === 2 && stale.length === 1 && isOtherFresh) {
       for (const kind of stale) this.#absent.add(kind);
       this.#rebuild();
     }
