@@ -12,8 +12,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
 /// How often the server's life is asked for. After a restart it answers that the connection is none
 /// of its own, and the client connects anew.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// How long a goodbye may take.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a goodbye may take: what was published last is acknowledged first, so that it takes about a
+/// round trip, and longer only where the server says nothing any more.
+const PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// Where to connect to, and how.
 #[derive(Clone, Debug)]

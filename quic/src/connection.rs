@@ -7,6 +7,10 @@
 //! | `Http3` | ALPN is `h3`; the session opens with an accepted CONNECT | closed |
 //! | `Closing` | either end closed, or a rule or bound was broken | quinn has drained it |
 //!
+//! A session that we close in peace (code 0) is over for the application at once. Its connection first
+//! leaves: streams that were ended are acknowledged, bounded by `Limits::close_timeout`, and everything else
+//! that was written is sent once. A close for any other reason waits for nothing.
+//!
 //! Inputs: quinn's events, the application's outputs (`crate::outputs`), the deadline. Outputs:
 //! [`Input`]s for the application (stream bytes in `crate::reading`). A deadline bounds the time until a session is open, and the time
 //! for a WebTransport session's last words to be acknowledged.
@@ -133,6 +137,8 @@ pub(crate) struct Connection {
     pub(crate) readable: BTreeSet<WireId>,
     /// Whether arriving stream bytes stay in QUIC's windows.
     pub(crate) is_paused: bool,
+    /// How the connection is closed once what was written is with the peer.
+    pub(crate) leaving: Option<(u64, String)>,
     /// When an unopened session is given up, or last words are.
     pub(crate) deadline: Option<Instant>,
     /// The address that the host counts it under, wherever it moves.
@@ -162,6 +168,7 @@ impl Connection {
             own: BTreeMap::new(),
             readable: BTreeSet::new(),
             is_paused: false,
+            leaving: None,
             deadline,
             timer: None,
             is_counted: true,
@@ -211,6 +218,8 @@ impl Connection {
         self.deadline = None;
         if matches!(self.phase, Phase::Closing { .. }) {
             self.close_quic(Code::NO_ERROR.0, "", cx);
+        } else if self.leaving.is_some() {
+            self.leave(cx);
         } else if self.is_open {
             let reason = "the peer gave up the session's streams and did not say why";
             self.fail(reason, Code::NO_ERROR, cx);
@@ -250,6 +259,7 @@ impl Connection {
     /// Nothing more is read or written, except the last words on one stream.
     pub(crate) fn retire(&mut self, last_words: Option<WireId>) {
         self.phase = Phase::Closing { last_words };
+        self.leaving = None;
         self.readable.clear();
         self.own.retain(|wire, _| Some(*wire) == last_words);
         self.streams.clear();
@@ -419,7 +429,8 @@ impl Connection {
     }
 
     fn accept_streams(&mut self, dir: quinn_proto::Dir) {
-        if matches!(self.phase, Phase::Handshaking | Phase::Closing { .. }) {
+        let is_over = self.leaving.is_some() || self.is_closing();
+        if is_over || self.is_handshaking() {
             return;
         }
         while let Some(id) = self.quic.streams().accept(dir) {

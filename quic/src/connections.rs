@@ -315,8 +315,13 @@ impl Connections {
                 return Some(self.sent(transmit));
             }
             buf.clear();
-            connection.queued = false;
             connection.asked_again = false;
+            if connection.has_left() {
+                self.with(handle, Connection::leave);
+                self.sending.push_front(handle);
+                continue;
+            }
+            connection.queued = false;
             self.update_timer(handle);
         }
         None

@@ -143,32 +143,16 @@ impl Connection {
         cx.counters.datagrams_dropped += dropped;
     }
 
-    /// Ends the session by our own wish.
+    /// Ends the session by our own wish: in peace when what was written is with the peer, else at once.
     pub(crate) fn close(&mut self, code: u64, reason: &str, cx: &mut Context<'_>) {
-        let last_words = match &mut self.phase {
-            Phase::Http3 { machine, .. } => machine.close_session(code, reason),
+        match self.phase {
             Phase::Closing { .. } => return,
-            Phase::Raw | Phase::Handshaking => None,
-        };
-        if let Some((wire, capsule)) = last_words {
-            let gone = VarInt::from_u64(Code::WT_SESSION_GONE.0).unwrap_or(VarInt::MAX);
-            for (wire, stream) in self.streams.clear() {
-                if stream.send.is_some() {
-                    let _ = self.quic.send_stream(wire.to_quinn()).reset(gone);
-                }
-                if stream.receiving {
-                    let _ = self.quic.recv_stream(wire.to_quinn()).stop(gone);
-                }
+            Phase::Raw | Phase::Http3 { .. } if code == 0 && self.session.is_some() => {
+                self.leaving = Some((code, reason.to_owned()));
+                self.readable.clear();
+                self.deadline = cx.now.checked_add(cx.limits.close_timeout);
             }
-            self.retire(Some(wire));
-            self.send_own(wire, capsule, true);
-            self.deadline = cx.now.checked_add(cx.limits.close_timeout);
-        } else {
-            let code = match self.phase {
-                Phase::Http3 { .. } => Code::NO_ERROR.0,
-                _ => code,
-            };
-            self.close_quic(code, cut(reason), cx);
+            _ => self.close_now(code, reason, cx),
         }
         let closed = Closed::Application {
             by: Origin::Local,
@@ -176,6 +160,46 @@ impl Connection {
             reason: reason.to_owned(),
         };
         self.end_session(closed, cx);
+    }
+
+    /// Whether a connection that leaves has nothing left to wait for. To be asked when it has no packet to
+    /// send.
+    pub(crate) fn has_left(&self) -> bool {
+        self.leaving.is_some() && !self.streams.has_ending()
+    }
+
+    /// Closes a connection that leaves, whatever is still on its way.
+    pub(crate) fn leave(&mut self, cx: &mut Context<'_>) {
+        if let Some((code, reason)) = self.leaving.take() {
+            self.close_now(code, &reason, cx);
+        }
+    }
+
+    fn close_now(&mut self, code: u64, reason: &str, cx: &mut Context<'_>) {
+        let last_words = match &mut self.phase {
+            Phase::Http3 { machine, .. } => machine.close_session(code, reason),
+            _ => None,
+        };
+        let Some((wire, capsule)) = last_words else {
+            let code = match self.phase {
+                Phase::Http3 { .. } => Code::NO_ERROR.0,
+                _ => code,
+            };
+            self.close_quic(code, cut(reason), cx);
+            return;
+        };
+        let gone = VarInt::from_u64(Code::WT_SESSION_GONE.0).unwrap_or(VarInt::MAX);
+        for (wire, stream) in self.streams.clear() {
+            if stream.send.is_some() {
+                let _ = self.quic.send_stream(wire.to_quinn()).reset(gone);
+            }
+            if stream.receiving {
+                let _ = self.quic.recv_stream(wire.to_quinn()).stop(gone);
+            }
+        }
+        self.retire(Some(wire));
+        self.send_own(wire, capsule, true);
+        self.deadline = cx.now.checked_add(cx.limits.close_timeout);
     }
 
     pub(crate) fn overload(&mut self, reason: &str, cx: &mut Context<'_>) {

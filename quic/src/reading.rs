@@ -17,6 +17,11 @@ impl Connection {
         if self.is_paused {
             return false;
         }
+        if self.leaving.is_some() {
+            // Nobody is left to read it. The peer's windows bound what arrives.
+            self.readable.clear();
+            return false;
+        }
         let mut budget = cx.limits.read_budget;
         while let Some(wire) = self.readable.pop_first() {
             if budget == 0 {

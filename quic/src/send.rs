@@ -84,6 +84,11 @@ impl SendQueue {
         self.unsent
     }
 
+    /// Whether the end of the stream was written.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.fin
+    }
+
     /// Whether the end of the stream was handed over.
     pub(crate) fn is_finished(&self) -> bool {
         self.finished

@@ -108,6 +108,15 @@ impl StreamTable {
         self.unsent
     }
 
+    /// Whether the end of a stream was written and not acknowledged.
+    pub(crate) fn has_ending(&self) -> bool {
+        let sends = self
+            .by_id
+            .values()
+            .filter_map(|stream| stream.send.as_ref());
+        sends.into_iter().any(SendQueue::is_ended)
+    }
+
     /// Opens waiting streams while there is credit; their names.
     pub(crate) fn open_waiting(&mut self, quic: &mut Connection) -> Vec<StreamId> {
         let mut opened = Vec::new();

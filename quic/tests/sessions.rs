@@ -3,7 +3,9 @@
 mod world;
 
 use bytes::Bytes;
-use mainstem_core::transport::{Carrier, Closed, Input, Origin, Output, Side, StreamEvent};
+use mainstem_core::transport::{
+    Carrier, Closed, Input, Origin, Output, SessionId, Side, StreamEvent,
+};
 use mainstem_quic::{Limits, TlsTrust};
 use mainstem_spec_covers::covers;
 use std::time::Duration;
@@ -244,6 +246,121 @@ fn a_close_survives_loss() {
                 world.hosts[SERVER].app().closed(server).is_some()
             });
         }
+    }
+}
+
+#[test]
+fn a_close_in_peace_comes_after_what_was_ended_before_it() {
+    for carrier in CARRIERS {
+        let mut world = World::new(BAD, Default::default(), Probe::new(), Probe::new());
+        for round in 0..5 {
+            let (client, server) = world.open(carrier);
+            let text = Bytes::from("all of it".repeat(20_000));
+            let before = world.log(SERVER).len();
+            world.act(CLIENT, open(client, local(UNI, 0)));
+            world.act(
+                CLIENT,
+                write(client, local(UNI, 0), text.clone(), true, false),
+            );
+            world.act(CLIENT, close(client, 0));
+            let own = world.hosts[CLIENT].app().closed(client);
+            assert!(own.is_some(), "over for the application at once");
+            world.run_until(Duration::from_mins(1), |world| {
+                world.hosts[SERVER].app().closed(server).is_some()
+            });
+            let told = &world.log(SERVER)[before..];
+            let bytes: usize = told.iter().map(data_len).sum();
+            assert_eq!(bytes, text.len(), "{carrier:?} {round}");
+            let is_end = |input: &Input| {
+                matches!(
+                    input,
+                    Input::Stream {
+                        event: StreamEvent::Finished,
+                        ..
+                    }
+                )
+            };
+            assert!(told.iter().any(is_end));
+            let expected = Closed::Application {
+                by: Origin::Peer,
+                code: 0,
+                reason: String::new(),
+            };
+            assert_eq!(world.hosts[SERVER].app().closed(server), Some(&expected));
+        }
+    }
+}
+
+#[test]
+fn a_close_in_peace_sends_what_was_written_on_streams_that_go_on() {
+    for carrier in CARRIERS {
+        let mut world = World::simple();
+        let (client, server) = world.open(carrier);
+        world.act(CLIENT, open(client, local(UNI, 0)));
+        world.act(
+            CLIENT,
+            write(client, local(UNI, 0), "last words", false, false),
+        );
+        world.act(CLIENT, close(client, 0));
+        world.run_for(SOON);
+        let bytes: usize = world.log(SERVER).iter().map(data_len).sum();
+        assert_eq!(bytes, "last words".len(), "{carrier:?}");
+        assert!(world.hosts[SERVER].app().closed(server).is_some());
+    }
+}
+
+#[test]
+fn a_close_in_peace_waits_for_a_silent_peer_no_longer_than_its_limit() {
+    for carrier in CARRIERS {
+        let mut world = World::simple();
+        let (client, _) = world.open(carrier);
+        world.link.loss_per_mille = 1_000;
+        world.act(CLIENT, open(client, local(UNI, 0)));
+        world.act(CLIENT, write(client, local(UNI, 0), "unheard", true, false));
+        world.act(CLIENT, close(client, 0));
+        let limit = Limits::default().close_timeout;
+        world.run_for(limit * 9 / 10);
+        assert!(!world.hosts[CLIENT].is_closed());
+        // The capsule that closes a WebTransport session is awaited in its turn.
+        world.run_for(limit * 12 / 10);
+        assert!(world.hosts[CLIENT].is_closed(), "{carrier:?}");
+    }
+}
+
+#[test]
+fn a_close_for_a_reason_waits_for_nothing() {
+    for carrier in CARRIERS {
+        let mut world = World::simple();
+        let (client, server) = world.open(carrier);
+        let text = Bytes::from("much".repeat(1 << 20));
+        world.act(CLIENT, open(client, local(UNI, 0)));
+        world.act(
+            CLIENT,
+            write(client, local(UNI, 0), text.clone(), true, false),
+        );
+        world.act(CLIENT, close(client, 3));
+        world.run_for(SOON);
+        let bytes: usize = world.log(SERVER).iter().map(data_len).sum();
+        assert!(bytes < text.len());
+        assert!(world.hosts[SERVER].app().closed(server).is_some());
+    }
+}
+
+fn close(session: SessionId, code: u64) -> Output {
+    Output::Close {
+        session,
+        code,
+        reason: String::new(),
+    }
+}
+
+fn data_len(input: &Input) -> usize {
+    match input {
+        Input::Stream {
+            event: StreamEvent::Data(data),
+            ..
+        } => data.len(),
+        _ => 0,
     }
 }
 

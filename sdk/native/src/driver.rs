@@ -34,8 +34,6 @@ use std::time::{Duration, Instant};
 
 /// How long the last bytes of published tracks may take.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
-/// How long what was handed to QUIC may take to be on its way: closing a connection drops what is not.
-const LAST_WORDS: Duration = Duration::from_millis(250);
 /// A session that lasted so long was a good one: after it, pauses are short again.
 const STABLE_AFTER: Duration = Duration::from_secs(2);
 /// Pause between two looks at whether they are gone.
@@ -53,7 +51,6 @@ pub(crate) struct Shared {
     driver: OnceLock<ThreadId>,
     join: Mutex<Option<JoinHandle<()>>>,
     is_over: AtomicBool,
-    has_published: AtomicBool,
 }
 
 /// Where a subscription's frames go.
@@ -113,7 +110,6 @@ impl Shared {
 
     /// A track is published from now on, until it is ended.
     pub(crate) fn add_track(&self, track: FullTrackName) {
-        self.has_published.store(true, Ordering::SeqCst);
         self.tracks().insert(track);
     }
 
@@ -225,7 +221,6 @@ impl Driver {
             driver: OnceLock::new(),
             join: Mutex::new(None),
             is_over: AtomicBool::new(false),
-            has_published: AtomicBool::new(false),
         });
         let driver = Self {
             shared: Arc::clone(&shared),
@@ -463,10 +458,6 @@ impl Driver {
         while begun.elapsed() < DRAIN_PATIENCE {
             match self.shared.ask(|host, _| host.app().is_drained()) {
                 Ok(false) => std::thread::sleep(DRAIN_PAUSE),
-                Ok(true) if self.shared.has_published.load(Ordering::SeqCst) => {
-                    std::thread::sleep(LAST_WORDS);
-                    return;
-                }
                 Ok(true) | Err(_) => return,
             }
         }
