@@ -2,7 +2,7 @@
 //!
 //! Swarm testing: each fault is there or not by a coin of its own, so that most worlds lack most faults and
 //! each fault meets the others alone as well as in company. What a generated plan asks for can be had:
-//! links carry more than what is published, and the liveness phase is long enough for time-outs to run out.
+//! links and windows carry more than what is published, and the liveness phase is long enough for time-outs to run out.
 //!
 //! | profile | relays | origins | viewers | what it is about |
 //! |---|---|---|---|---|
@@ -17,6 +17,7 @@
 
 mod faults;
 mod people;
+mod windows;
 
 use super::{
     Access, ClockPlan, LinkBetween, LinkPlan, NodeId, NodeLimits, NodePlan, Plan, Profile,
@@ -79,6 +80,7 @@ impl Plan {
         draw.catalogs();
         draw.timeouts();
         draw.marks();
+        draw.windows();
         draw.plan
     }
 }
