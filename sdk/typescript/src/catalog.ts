@@ -15,14 +15,19 @@ const LENGTH_MAX = 1024 * 1024;
 export interface CatalogTrack {
   /** Such as `video/720p` or `audio`. */
   name: string;
+  /** What it carries. */
   kind: 'video' | 'audio';
   /** RFC 6381, such as `avc1.42E01F` or `opus`. */
   codec: string;
+  /** Pixels. */
   width?: number;
+  /** Pixels. */
   height?: number;
   /** Bits a second. */
   bitrate?: number;
+  /** Samples a second, of each channel. */
   sampleRate?: number;
+  /** 2 for stereo. */
   channels?: number;
   /** The CMAF init segment in base64, where the catalog carries it. */
   initData?: string;
@@ -30,12 +35,18 @@ export interface CatalogTrack {
 
 /** What a stream consists of. */
 export interface Catalog {
+  /** Of the format: 1. */
   version: number;
+  /** Whether more is to come. */
   live: boolean;
+  /** In the publisher's order; each name stands once. */
   tracks: CatalogTrack[];
 }
 
-/** Reads a catalog: JSON text, its bytes, or what `JSON.parse` made of it. */
+/**
+ * Reads a catalog: JSON text, its bytes, or what `JSON.parse` made of it. Throws a `TypeError` that says what was
+ * expected.
+ */
 export function parseCatalog(json: string | Uint8Array | object): Catalog {
   const root = json instanceof Uint8Array || typeof json === 'string' ? parse(json) : json;
   if (!isRecord(root)) throw bad('expected an object');
@@ -49,7 +60,7 @@ export function parseCatalog(json: string | Uint8Array | object): Catalog {
   return { version: 1, live: root['live'] === true, tracks: known };
 }
 
-/** The MIME type for `MediaSource.addSourceBuffer`. */
+/** The MIME type for `MediaSource.addSourceBuffer`: `video/mp4; codecs="avc1.42E01F"`. */
 export function mseType(track: Pick<CatalogTrack, 'kind' | 'codec'>): string {
   return `${track.kind}/mp4; codecs="${track.codec}"`;
 }

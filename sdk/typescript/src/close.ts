@@ -1,12 +1,21 @@
 /** Why a viewing or a broadcast is over, and the error that carries it. */
 
-/** Why a viewer closed. */
+/**
+ * Why a viewer closed: the stream ended (`complete`), the token is refused, ended or withdrawn (`auth_failed`), the
+ * relay cannot be reached (`network`), or `stop()` was called (`closed_by_caller`).
+ */
 export type ViewerCloseReason = 'complete' | 'auth_failed' | 'network' | 'closed_by_caller';
 
-/** Why a publisher closed. */
+/**
+ * Why a publisher closed: the tracks of its stream ended (`finished`), the stream key is refused (`auth_failed`), the
+ * relay cannot be reached (`network`), or `stop()` was called (`closed_by_caller`).
+ */
 export type PublisherCloseReason = 'finished' | 'auth_failed' | 'network' | 'closed_by_caller';
 
-/** Any of them, and `decode` for media that this browser cannot play or encode. */
+/**
+ * What went wrong: a close reason; `decode` for media that this browser cannot play, `unsupported` for what it cannot do
+ * at all.
+ */
 export type StreamErrorReason = ViewerCloseReason | PublisherCloseReason | 'decode' | 'unsupported';
 
 /** What `onError` gets, and what `play()` and `publish()` throw. Its message holds no secret. */
@@ -14,6 +23,7 @@ export class StreamError extends Error {
   /** What kind of fault it is, for programs. */
   readonly reason: StreamErrorReason;
 
+  /** An error of this kind; `message` is for people. */
   constructor(reason: StreamErrorReason, message: string) {
     super(message);
     this.name = 'StreamError';

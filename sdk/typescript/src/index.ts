@@ -20,8 +20,16 @@ export type { Catalog, CatalogTrack } from './catalog.ts';
 export { Streams } from './streams.ts';
 export type { StreamsOptions } from './streams.ts';
 export { StreamsError } from './streams-errors.ts';
-export type { StreamsErrorCode } from './streams-errors.ts';
+export type { StreamsErrorCode, StreamsErrorDetails } from './streams-errors.ts';
 export { LiveInput } from './streams-inputs.ts';
-export type { FreshStreamKey, IngestKind, LiveInputData, LiveInputStatus, SignedPlaybackUrl } from './streams-inputs.ts';
-export type { SigningAlgorithm, SigningKey, SigningKeyData } from './streams-keys.ts';
+export type {
+  FreshStreamKey,
+  IngestKind,
+  LiveInputData,
+  LiveInputs,
+  LiveInputStatus,
+  SignedPlaybackUrl,
+} from './streams-inputs.ts';
+export type { SigningAlgorithm, SigningKey, SigningKeyData, SigningKeys } from './streams-keys.ts';
 export { parsePlaybackUrl, parseRelayUrl, playbackUrl } from './streams-urls.ts';
+export type { RelayAddress } from './streams-urls.ts';

@@ -39,16 +39,22 @@ export interface StreamsErrorDetails {
   path?: string;
   /** How long the server asks to wait, in seconds. */
   retryAfterSeconds?: number;
+  /** What was thrown below, when something was. */
   cause?: unknown;
 }
 
 /** A call to the control plane that failed. Its message holds no credential. */
 export class StreamsError extends Error {
+  /** Why, for programs. */
   readonly code: StreamsErrorCode;
+  /** HTTP status; 0 when there was no answer. */
   readonly status: number;
+  /** The procedure that was called, such as `streams.liveInputs.get`. */
   readonly path: string;
+  /** How long the server asks to wait, in seconds. */
   readonly retryAfterSeconds: number | undefined;
 
+  /** An error of this kind; `message` is for people. */
   constructor(code: StreamsErrorCode, message: string, details: StreamsErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = 'StreamsError';

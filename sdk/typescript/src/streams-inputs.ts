@@ -17,8 +17,11 @@ export interface LiveInputData {
   readonly id: string;
   /** `lv_..`: its name in publish and playback URLs. */
   readonly external_input_id: string;
+  /** What it was called when it was made. */
   readonly name: string;
+  /** Whether media arrives. */
   readonly status: LiveInputStatus;
+  /** The protocol that it takes. */
   readonly ingest: IngestKind;
   /** ISO 8601. */
   readonly createdAt: string;
@@ -32,6 +35,7 @@ export interface SignedPlaybackUrl {
   readonly token: string;
   /** The signing key's id. */
   readonly kid: string;
+  /** How the token is signed: `Ed25519` or `RS256`. */
   readonly alg: string;
   /** When it ends, in seconds since 1970. */
   readonly expiresAt: number;
@@ -39,19 +43,27 @@ export interface SignedPlaybackUrl {
 
 /** A stream key in clear: it is never shown again. */
 export interface FreshStreamKey {
+  /** `sk_live_..` */
   readonly streamKey: string;
 }
 
 /** A live input: what is known about it, and what can be done with it. */
 export class LiveInput implements LiveInputData {
+  /** `li_..`: its row. */
   readonly id: string;
+  /** `lv_..`: its name in publish and playback URLs. */
   readonly external_input_id: string;
+  /** What it was called when it was made. */
   readonly name: string;
+  /** Whether media arrived when the control plane answered. */
   readonly status: LiveInputStatus;
+  /** The protocol that it takes. */
   readonly ingest: IngestKind;
+  /** ISO 8601. */
   readonly createdAt: string;
   readonly #control: ControlPlane;
 
+  /** @internal */
   constructor(control: ControlPlane, row: Row) {
     this.#control = control;
     this.id = row.text('id');
@@ -67,7 +79,7 @@ export class LiveInput implements LiveInputData {
 
   /**
    * Mints a signed playback URL. The server keeps `ttlSeconds` between 30 s and 24 h; it is an hour when left
-   * out.
+   * out. Throws a `StreamsError`.
    */
   async signedPlaybackUrl(options: { ttlSeconds?: number } = {}): Promise<SignedPlaybackUrl> {
     const { ttlSeconds } = options;
@@ -88,7 +100,7 @@ export class LiveInput implements LiveInputData {
     };
   }
 
-  /** Replaces the stream key; the old one ends now, or `graceSeconds` later. */
+  /** Replaces the stream key; the old one ends now, or `graceSeconds` later. Throws a `StreamsError`. */
   async rotateStreamKey(options: { graceSeconds?: number } = {}): Promise<FreshStreamKey> {
     const { graceSeconds } = options;
     const input = { id: this.id, ...(graceSeconds === undefined ? {} : { graceSeconds }) };
@@ -103,10 +115,11 @@ export class LiveInput implements LiveInputData {
   }
 }
 
-/** `streams.liveInputs` */
+/** `streams.liveInputs`: makes, finds and lists live inputs. Its calls throw a `StreamsError`. */
 export class LiveInputs {
   readonly #control: ControlPlane;
 
+  /** @internal */
   constructor(control: ControlPlane) {
     this.#control = control;
   }
@@ -118,13 +131,13 @@ export class LiveInputs {
     return { input: new LiveInput(this.#control, row), streamKey: row.text('stream_key_cleartext') };
   }
 
-  /** An input by either of its ids. */
+  /** An input by either of its ids: `li_..` or `lv_..`. */
   async get(options: { id: string }): Promise<LiveInput> {
     const row = await this.#control.query('streams.liveInputs.get', { id: options.id });
     return new LiveInput(this.#control, new Row(row, 'input'));
   }
 
-  /** A page of inputs, newest first. */
+  /** A page of inputs, newest first. `page` counts from 1 (the default); `perPage` is 50 when left out. */
   async list(options: { page?: number; perPage?: number } = {}): Promise<LiveInput[]> {
     const { page = 1, perPage = 50 } = options;
     const list = await this.#control.query('streams.liveInputs.list', { page, perPage });

@@ -3,26 +3,33 @@
 import { Row, rows } from './streams-rows.ts';
 import type { ControlPlane } from './streams.ts';
 
+/** How tokens are signed: Ed25519, or RSA with SHA-256. */
 export type SigningAlgorithm = 'Ed25519' | 'RS256';
 
 /** A signing key's public half. */
 export interface SigningKeyData {
   /** Also the `kid` in the header of each token that it signed. */
   readonly id: string;
+  /** How it signs. */
   readonly alg: SigningAlgorithm;
+  /** What its tokens permit. */
   readonly use: 'playback';
+  /** The public key: PEM, SubjectPublicKeyInfo. */
   readonly publicKeyPem: string;
+  /** Tokens of an inactive key are refused. */
   readonly status: 'active' | 'inactive';
   /** ISO 8601. */
   readonly createdAt: string;
 }
 
+/** A signing key. */
 export type SigningKey = SigningKeyData;
 
-/** `streams.signingKeys` */
+/** `streams.signingKeys`: makes, lists and ends playback signing keys. Its calls throw a `StreamsError`. */
 export class SigningKeys {
   readonly #control: ControlPlane;
 
+  /** @internal */
   constructor(control: ControlPlane) {
     this.#control = control;
   }

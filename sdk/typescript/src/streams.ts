@@ -69,6 +69,7 @@ export class Streams {
   readonly #options: StreamsOptions;
   readonly #dataPlane: DataPlaneOptions;
 
+  /** Sends nothing. Throws a `TypeError` when `relayUrl` is not the URL of a relay. */
   constructor(options: StreamsOptions = {}) {
     this.#options = options;
     const relay = options.relayUrl === undefined ? undefined : parseRelayUrl(options.relayUrl);
@@ -85,7 +86,7 @@ export class Streams {
 
   /**
    * Asks a route of the control plane by its name, such as `streams.liveInputs.get`: for routes that have no
-   * helper of their own yet. `orgId` is filled in.
+   * helper of their own yet. `orgId` is filled in. Gives the data of the answer; throws a `StreamsError`.
    */
   async query(path: string, input: object = {}): Promise<unknown> {
     return this.#call('query', path, input);

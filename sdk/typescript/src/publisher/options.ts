@@ -9,14 +9,17 @@ export interface Rendition {
   height: number;
   /** Bits per second. */
   bitrate: number;
+  /** Frames per second (default the camera's). */
   framerate?: number | undefined;
 }
 
 /** How the publishing goes. */
 export interface PublisherStats {
+  /** What it does at the moment. */
   state: PublisherState;
   /** How the media is made. */
   path: 'webcodecs' | 'media-recorder' | 'none';
+  /** Negotiated protocol: `moqt-22`; empty before there is one. */
   protocol: string;
   /** Bits per second that the video encoders are asked for, altogether. */
   targetBitrate: number;
@@ -24,20 +27,30 @@ export interface PublisherStats {
   bitrate: number;
   /** Bytes that wait to be sent. */
   queuedBytes: number;
+  /** Frames of the picture that were encoded, over all renditions. */
   encodedFrames: number;
   /** Frames that were left out because the encoder or the path was behind. */
   droppedFrames: number;
+  /** How many of the encoded frames are key frames. */
   keyFrames: number;
+  /** Of the best rendition, in pixels. */
   width: number;
+  /** Of the best rendition, in pixels. */
   height: number;
+  /** Of the best rendition, in frames per second, as the encoder is asked. */
   framerate: number;
   /** Subscriptions of the relay, over all tracks. */
   subscriptions: number;
+  /** Sessions after the first. */
   reconnects: number;
+  /** Bytes that were sent in this session. */
   bytes: number;
 }
 
-/** What a publisher does at the moment. */
+/**
+ * What a publisher does at the moment: `connecting` until the relay has taken the stream, `reconnecting` while a lost
+ * session is replaced, `ended` after `stop()` or the end of all tracks, `failed` with an error.
+ */
 export type PublisherState = 'idle' | 'connecting' | 'live' | 'reconnecting' | 'ended' | 'failed';
 
 /** Options of a publisher. */
@@ -58,6 +71,7 @@ export interface PublisherOptions extends DataPlaneOptions, AssetOptions {
   videoBitrate?: number | undefined;
   /** Bits per second of the sound (default 96000). */
   audioBitrate?: number | undefined;
+  /** Frames per second that are encoded (default the track's). */
   framerate?: number | undefined;
   /** Several encodings of the picture, best first, for viewers to choose from (default one). */
   renditions?: Rendition[] | undefined;

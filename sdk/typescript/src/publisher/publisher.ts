@@ -29,6 +29,10 @@ const RETRY = { firstMs: 100, maxMs: 2000 };
 const DRAIN_MS_MAX = 2000;
 const RATE_WINDOW_MS = 2000;
 
+/**
+ * Sends a `MediaStream` to a live input: encodes it, and goes on in a new session when a relay restarts or the network
+ * changes. One stream at a time.
+ */
 export class BroadcastPublisher {
   readonly #options: PublisherOptions;
   readonly #backoff = new Backoff(RETRY, Math.random);
@@ -49,13 +53,20 @@ export class BroadcastPublisher {
   #reconnects = 0;
   #ending = false;
 
+  /** Nothing happens before `publish`. */
   constructor(options: PublisherOptions = {}) {
     this.#options = options;
   }
 
   /**
    * Connects, announces the stream and sends `media`. Fulfilled when the relay has taken the stream.
-   * Without `onError`, what goes wrong before that is thrown; with it, it is told there.
+   * Without `onError`, what goes wrong before that is thrown as a `StreamError`; with it, it is told there.
+   *
+   * @param input The input's `external_input_id`, `lv_..`.
+   * @param streamKey Its stream key, in clear.
+   * @param media What is sent: one picture and one sound, or one of them. When its tracks end, the broadcast is
+   *   `finished`.
+   * @param namespace Where the stream stands: `stream/<org>/<input>`. Without it the relay finds out.
    */
   async publish(input: string, streamKey: string, media: MediaStream, namespace?: string): Promise<void> {
     if (this.#channel) this.stop();
@@ -85,10 +96,12 @@ export class BroadcastPublisher {
     void this.#finish('closed_by_caller');
   }
 
+  /** What it does at the moment. */
   get state(): PublisherState {
     return this.#state;
   }
 
+  /** How it goes, at the moment of the call. */
   stats(): PublisherStats {
     const figures = this.#maker?.figures();
     const transport = this.#transport;

@@ -9,7 +9,9 @@ export interface Quality {
   name: string;
   /** Words for a menu: `720p`. */
   label: string;
+  /** Pixels; 0 when not known. */
   width: number;
+  /** Pixels; 0 when not known. */
   height: number;
   /** Bits per second; 0 when not known. */
   bitrate: number;
@@ -35,10 +37,13 @@ export interface ViewerStats {
   bitrate: number;
   /** Bits per second that the path seems able to bring; 0 when not known. */
   throughput: number;
-  /** Times that the picture stood still after it began, and how long altogether. */
+  /** Times that the picture stood still after it began. */
   stalls: number;
+  /** How long it stood still, altogether. */
   stalledMs: number;
+  /** Pictures that were decoded, those dropped included. */
   decodedFrames: number;
+  /** Pictures that were decoded too late to be shown. */
   droppedFrames: number;
   /** Name of the rendition that is shown. */
   rendition: string;
@@ -50,11 +55,26 @@ export interface ViewerStats {
   skips: number;
   /** Sessions after the first. */
   reconnects: number;
+  /** 1 is natural speed; a little more or less while playback closes in on its target. */
   playbackRate: number;
+  /** Bytes of media that arrived. */
   bytes: number;
 }
 
-/** What a viewer does at the moment. */
+/**
+ * What a viewer does at the moment.
+ *
+ * | state | means |
+ * |---|---|
+ * | `idle` | nothing: before `play()`, after `stop()` |
+ * | `connecting` | asks for the relay and opens a session |
+ * | `waiting` | the session is there, the stream is not yet |
+ * | `buffering` | media is awaited: at the beginning, and in a stall |
+ * | `playing`, `paused` | as the element says |
+ * | `reconnecting` | the session was lost, the next one is on its way |
+ * | `ended` | the stream is complete |
+ * | `failed` | over, with an error |
+ */
 export type ViewerState =
   | 'idle'
   | 'connecting'
@@ -70,15 +90,19 @@ export type ViewerState =
 export interface FallbackPlayer {
   /** Begins to play into the element; throws when it cannot. */
   play(source: FallbackSource): Promise<void>;
+  /** Lets go of the element. */
   stop(): void;
 }
 
 /** What a fallback player is given. */
 export interface FallbackSource {
+  /** What was given to `play`: `lv_..`. */
   id: string;
+  /** Where to play. */
   video: HTMLVideoElement;
   /** The LL-HLS playlist: `<apiBase>/playback/<id>/index.m3u8?tok=..`. */
   hlsUrl: string;
+  /** The playback token, when there is one. */
   token: string | undefined;
 }
 

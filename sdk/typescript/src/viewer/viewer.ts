@@ -30,6 +30,10 @@ interface Player {
   stats(): Omit<ViewerStats, 'state'>;
 }
 
+/**
+ * Plays one stream at a time into a `<video>` element, and comes back by itself when a relay restarts or the network
+ * changes. `attach`, then `play`; `stop` before the page lets go of it.
+ */
 export class BroadcastViewer {
   readonly #options: ViewerOptions;
   #video: HTMLVideoElement | null = null;
@@ -42,20 +46,25 @@ export class BroadcastViewer {
   #turn = 0;
   #settle: { resolve: () => void; reject: (error: StreamError) => void } | null = null;
 
+  /** Nothing happens before `play`. */
   constructor(options: ViewerOptions = {}) {
     this.#options = options;
     this.#quality = options.quality ?? 'auto';
   }
 
-  /** The element that the stream is shown in. */
+  /** The element that the stream is shown in, from the next `play` on. Gives the viewer itself. */
   attach(video: HTMLVideoElement): this {
     this.#video = video;
     return this;
   }
 
   /**
-   * Resolves and plays. Fulfilled when playback has begun; a stream that is not there yet is waited for.
-   * Without `onError`, what goes wrong before that is thrown; with it, it is told there.
+   * Resolves and plays. Fulfilled when playback has begun; a stream that is not there yet is waited for. What was
+   * playing before is stopped.
+   * Without `onError`, what goes wrong before that is thrown as a `StreamError`; with it, it is told there.
+   *
+   * @param id `lv_..` of a live input, `pb_..` of a recording, or a signed playback URL, whose relay and token then
+   *   count where the options name none.
    */
   async play(id: string): Promise<void> {
     if (this.#player || this.#fallback) this.stop();
@@ -78,7 +87,7 @@ export class BroadcastViewer {
     }
   }
 
-  /** Tears down every track subscription and ends the media source. */
+  /** Tears down every track subscription and ends the media source: `onClose` gets `closed_by_caller`. */
   stop(): void {
     const turn = this.#turn;
     this.#player?.stop();
@@ -92,21 +101,22 @@ export class BroadcastViewer {
     this.#turn += 1;
   }
 
-  /** Jumps to the newest picture. */
+  /** Jumps to the newest picture; without effect in a recording. */
   seekToLive(): void {
     this.#player?.seekToLive();
   }
 
+  /** What it does at the moment. */
   get state(): ViewerState {
     return this.#state;
   }
 
-  /** The renditions, best first. */
+  /** The renditions, best first; none before the catalog is there. */
   get qualities(): Quality[] {
     return this.#player?.qualities ?? [];
   }
 
-  /** `auto`, or the name of a rendition. */
+  /** `auto`, or the name of a rendition. Setting it changes over at the next key frame. */
   get quality(): string {
     return this.#player?.quality ?? this.#quality;
   }
@@ -121,6 +131,7 @@ export class BroadcastViewer {
     return this.#player?.rendition ?? '';
   }
 
+  /** How it goes, at the moment of the call. Cheap: for a display that asks several times a second. */
   stats(): ViewerStats {
     return { ...(this.#player?.stats() ?? nothing(this.#fallback !== null)), state: this.#state };
   }
