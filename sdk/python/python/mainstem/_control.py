@@ -27,25 +27,36 @@ _BODY_MAX = 16 * 1024 * 1024
 
 @dataclasses.dataclass(frozen=True)
 class SignedPlaybackUrl:
-    """A URL that plays one live input until ``expires_at`` (seconds since 1970)."""
+    """A URL that plays one live input until ``expires_at``. Whoever has it can watch; its ``repr`` does not show it."""
 
     url: str = dataclasses.field(repr=False)
+    """``moqt://<relay>/playback/<external_input_id>?tok=<token>``"""
     kid: str
+    """The id of the signing key."""
     alg: str
+    """How the token is signed: ``Ed25519`` or ``RS256``."""
     expires_at: int
+    """When it ends, in seconds since 1970."""
     token: str = dataclasses.field(repr=False, default="")
+    """The token alone, a JWT."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SigningKey:
-    """A playback signing key of the organisation; ``id`` is the ``kid`` of its tokens."""
+    """A playback signing key of the organisation: its public half."""
 
     id: str
+    """Also the ``kid`` in the header of each token that it signed."""
     alg: str
+    """``Ed25519`` or ``RS256``."""
     public_key_pem: str
+    """The public key: PEM, SubjectPublicKeyInfo."""
     status: str
+    """``active`` or ``inactive``; tokens of an inactive key are refused."""
     use: str = "playback"
+    """What its tokens permit: ``playback``."""
     created_at: str = ""
+    """ISO 8601."""
 
     @classmethod
     def _of(cls, row: Mapping[str, Any]) -> "SigningKey":
@@ -61,18 +72,20 @@ class SigningKey:
 
 @dataclasses.dataclass(frozen=True)
 class LiveInput:
-    """A live input, as it was when it was asked for.
-
-    ``external_input_id`` (``lv_..``) stands in publishing and playback URLs; ``status`` is ``idle``, ``live``
-    or ``errored``.
-    """
+    """A live input, as it was when it was asked for."""
 
     id: str
+    """``li_..``: its row."""
     external_input_id: str
+    """``lv_..``: its name in publishing and playback URLs."""
     name: str
+    """What it was called when it was made."""
     status: str
+    """``idle``, ``live`` or ``errored``."""
     ingest: str
+    """The protocol that it takes: ``fmp4``, ``whip``, ``rtmp`` or ``srt``."""
     created_at: str
+    """ISO 8601."""
     _streams: "Streams" = dataclasses.field(repr=False, compare=False)
 
     @classmethod
@@ -88,7 +101,10 @@ class LiveInput:
         )
 
     def signed_playback_url(self, ttl_seconds: int = 3600) -> SignedPlaybackUrl:
-        """Signs a playback URL. The server holds ``ttl_seconds`` to 30 seconds and up to 24 hours."""
+        """Signs a playback URL. The server holds ``ttl_seconds`` to 30 seconds and up to 24 hours.
+
+        Raises ``ApiError``.
+        """
         fields = {"id": self.id, "ttlSeconds": ttl_seconds}
         row = self._streams._mutate("streams.liveInputs.mintPlaybackToken", fields)
         token = _text(row, "token")
@@ -104,25 +120,29 @@ class LiveInput:
         )
 
     def rotate_stream_key(self) -> str:
-        """Makes a fresh stream key and returns it. It is shown this once; the old one is void."""
+        """Makes a fresh stream key and returns it. It is shown this once; the old one is void.
+
+        Raises ``ApiError``.
+        """
         row = self._streams._mutate("streams.liveInputs.rotateStreamKey", {"id": self.id})
         return _text(row, "stream_key_cleartext")
 
 
 @dataclasses.dataclass(frozen=True)
 class LiveInputWithSecret:
-    """A live input and its stream key, which is shown this once."""
+    """A live input and its stream key: ``input, stream_key = streams.live_inputs.create(..)`` takes them apart."""
 
     input: LiveInput
+    """The input."""
     stream_key: str = dataclasses.field(repr=False)
+    """``sk_live_..``, shown this once; only its hash is stored."""
 
     def __iter__(self) -> Any:
-        """So that ``input, stream_key = streams.live_inputs.create(..)`` works."""
         return iter((self.input, self.stream_key))
 
 
 class LiveInputs:
-    """``streams.live_inputs``"""
+    """``streams.live_inputs``: makes, finds and lists live inputs. Its calls raise ``ApiError``."""
 
     def __init__(self, streams: "Streams") -> None:
         self._streams = streams
@@ -135,45 +155,53 @@ class LiveInputs:
         return LiveInputWithSecret(made, _text(row, "stream_key_cleartext"))
 
     def get(self, id: str) -> LiveInput:
-        """The live input of this id, either of the two that it has."""
+        """The live input of this id, either of the two that it has: ``li_..`` or ``lv_..``."""
         row = self._streams._query("streams.liveInputs.get", {"id": id})
         return LiveInput._of(self._streams, row)
 
     def list(self, page: int = 1, per_page: int = 50) -> List[LiveInput]:
-        """A page of the organisation's live inputs, the newest first."""
+        """A page of the organisation's live inputs, the newest first. ``page`` counts from 1."""
         fields = {"page": page, "perPage": per_page}
         rows = self._streams._query("streams.liveInputs.list", fields)
         return [LiveInput._of(self._streams, row) for row in rows]
 
 
 class SigningKeys:
-    """``streams.signing_keys``"""
+    """``streams.signing_keys``: makes, lists and ends playback signing keys. Its calls raise ``ApiError``."""
 
     def __init__(self, streams: "Streams") -> None:
         self._streams = streams
 
     def create(self, alg: str = "Ed25519", use: str = "playback") -> SigningKey:
-        """Makes a key. ``alg`` is ``Ed25519`` or ``RS256``."""
+        """Makes a key; tokens are signed with it from now on. ``alg`` is ``Ed25519`` or ``RS256``."""
         fields = {"alg": alg, "use": use}
         return SigningKey._of(self._streams._mutate("streams.signingKeys.create", fields))
 
     def list(self) -> "List[SigningKey]":
-        """The organisation's keys."""
+        """The organisation's keys, the newest first."""
         rows = self._streams._query("streams.signingKeys.list", {})
         return [SigningKey._of(row) for row in rows]
 
     def deactivate(self, id: str) -> None:
-        """Tokens that this key has signed stop to verify."""
+        """Takes a key out of use: tokens that it has signed are refused from now on, and their viewers end."""
         self._streams._mutate("streams.signingKeys.deactivate", {"id": id})
 
 
 class Streams:
-    """The control plane.
+    """The control plane. Each call is one HTTPS request; the object may be shared between threads.
 
     ``base_url`` is its origin, ``api_key`` a key with ``streams:*`` scopes, ``org_id`` the organisation of every
     call. ``relay_host`` (``host:port``) is where playback URLs point to: by default what ``MAINSTEM_RELAY`` says, else
-    where the control plane says, else port 4443 of its host.
+    where the control plane says, else port 4443 of its host. A call may take ``timeout`` seconds. Raises
+    ``ValueError`` for a ``base_url`` that is none.
     """
+
+    relay_host: str
+    """Where playback URLs point to when the control plane does not say: ``host:port``."""
+    live_inputs: LiveInputs
+    """Live inputs."""
+    signing_keys: SigningKeys
+    """Playback signing keys."""
 
     def __init__(
         self,
@@ -202,7 +230,11 @@ class Streams:
         return f"Streams(base_url={self._base!r}, org_id={self._org_id!r})"
 
     def call(self, path: str, input: Mapping[str, Any], *, mutation: bool) -> Any:
-        """Calls any procedure of the API, for those that have no method here yet."""
+        """Calls any procedure of the API, such as ``streams.liveInputs.get``, for those that have no method here yet.
+
+        ``mutation`` is whether it changes something; ``orgId`` is filled in. Gives the data of the answer, as JSON
+        reads in Python. Raises ``ApiError``.
+        """
         if self._org_id is not None:
             input = {"orgId": self._org_id, **input}
         body = json.dumps(input, separators=(",", ":"))

@@ -24,15 +24,16 @@ OnClose = Callable[[str, Optional[str]], object]
 
 @dataclasses.dataclass(frozen=True)
 class BroadcastChunk:
-    """A piece of a broadcast: the init segment (``is_init``, ``priority`` 0), or a fragment (``priority`` 1).
-
-    ``timestamp_us`` is the publisher's.
-    """
+    """A piece of a broadcast: the init segment, or a fragment."""
 
     data: bytes = dataclasses.field(repr=False)
+    """CMAF: ``ftyp`` and ``moov`` of all tracks, or a whole ``moof`` with its ``mdat``."""
     timestamp_us: int
+    """The publisher's, in microseconds; where it gave none, the wall clock's or the decode time."""
     priority: int
+    """0 for the init segment, 1 for a fragment."""
     is_init: bool
+    """Whether it is the init segment."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,9 @@ class PublisherCodecs:
     """The codecs of a broadcast, as RFC 6381 writes them."""
 
     video: Optional[str] = "avc1.42E01F"
+    """Of the picture; ``None`` when there is none."""
     audio: Optional[str] = "opus"
+    """Of the sound; ``None`` when there is none."""
 
     def __str__(self) -> str:
         return ",".join(codec for codec in (self.video, self.audio) if codec)
@@ -82,7 +85,8 @@ class _Endpoint:
 
     @property
     def close_reason(self) -> Optional[str]:
-        """Why it is over; ``None`` while it is not."""
+        """Why it is over: ``complete``, ``finished``, ``auth_failed``, ``network`` or ``closed_by_caller``; ``None`` while
+        it is not."""
         return self._closed.reason
 
     @property
@@ -99,7 +103,7 @@ class _Endpoint:
 
 
 class BroadcastViewer(_Endpoint):
-    """A live stream that is being watched."""
+    """A live stream that is being watched, made by ``open``. It may be closed from any thread."""
 
     _inner: _native.Viewer
 
@@ -129,6 +133,9 @@ class BroadcastViewer(_Endpoint):
         ``cert_sha256`` trusts the relay with that certificate (SHA-256 in hex) instead of the system's roots,
         ``insecure`` any. ``patience`` is for how many seconds there may be no relay or no stream, ``None`` for
         ever. ``from_start`` begins with the oldest that the relay retains, not with the newest group.
+
+        Raises ``ValueError`` for a URL, a certificate hash or a ``patience`` that is none, ``OSError`` for what this
+        machine cannot do, such as open a socket. What the relay says later comes as the close reason.
         """
         closed = _Closed(on_close)
 
@@ -152,7 +159,7 @@ class BroadcastViewer(_Endpoint):
         return self._inner.dropped
 
     def close(self) -> None:
-        """Ends it; ``on_close("closed_by_caller", None)`` has returned by then."""
+        """Ends it; ``on_close("closed_by_caller", None)`` has returned by then. Again is allowed."""
         self._inner.close()
 
     _finish = close
@@ -170,7 +177,7 @@ class BroadcastViewer(_Endpoint):
 
 
 class BroadcastPublisher(_Endpoint):
-    """A live stream that is being published."""
+    """A live stream that is being published, made by ``open``. It may be written to and closed from any thread."""
 
     _inner: _native.Publisher
 
@@ -196,7 +203,11 @@ class BroadcastPublisher(_Endpoint):
 
         ``relay_host`` is ``host:port``, or ``https://host:port`` for WebTransport; by default what
         ``MAINSTEM_RELAY`` says, or port 4443 of this machine. ``on_close(reason, detail)`` is called once, with
-        ``closed_by_caller``, ``auth_failed``, ``network`` or ``finished``. The rest is as for a viewer.
+        ``closed_by_caller``, ``auth_failed``, ``network`` or ``finished``. ``patience`` is for how many seconds there
+        may be no relay, ``None`` for ever. The rest is as for a viewer.
+
+        Raises ``ValueError`` for a relay, a certificate hash or a ``patience`` that is none, ``OSError`` for what this
+        machine cannot do, such as open a socket. What the relay says later comes as the close reason.
         """
         closed = _Closed(on_close)
         inner = _native.Publisher(
@@ -214,8 +225,8 @@ class BroadcastPublisher(_Endpoint):
     def write(self, chunk: BytesLike, timestamp_us: Optional[int] = None) -> None:
         """Pushes fragmented MP4: the init segment first, then fragments; pieces may be cut anywhere.
 
-        ``timestamp_us`` is for viewers; without it, it is the time since the publisher was opened. Raises
-        ``ValueError`` for what is no fragmented MP4, ``RuntimeError`` when it is over.
+        ``timestamp_us`` (microseconds) is for viewers; without it, it is the time since the publisher was opened.
+        Raises ``ValueError`` for what is no fragmented MP4, ``RuntimeError`` when it is over.
         """
         self._inner.write(bytes(chunk), timestamp_us)
 
@@ -224,7 +235,11 @@ class BroadcastPublisher(_Endpoint):
         return self._inner.subscribers()
 
     def close(self, reason: str = "closed_by_caller") -> None:
-        """Ends the stream, once what was written is with the relay; viewers close as ``complete``."""
+        """Ends the stream, once what was written is with the relay; viewers close as ``complete``.
+
+        ``reason`` is what ``on_close`` gets: ``closed_by_caller`` or ``finished``. Again is allowed. Raises
+        ``ValueError`` for a reason that is none.
+        """
         self._inner.close(reason)
 
     def _finish(self) -> None:

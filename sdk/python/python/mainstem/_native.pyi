@@ -1,6 +1,7 @@
 from typing import Callable, Optional
 
 __version__: str
+"""The package's version: ``0.1.0``."""
 
 def join_dropped() -> None: ...
 

@@ -47,7 +47,7 @@ async def _run(call: Callable[..., T], *args: Any, **named: Any) -> T:
 
 
 class Streams:
-    """The control plane; see :class:`mainstem.streams.Streams`."""
+    """The control plane; see :class:`mainstem.streams.Streams`. Its calls raise ``ApiError``."""
 
     def __init__(
         self,
@@ -63,32 +63,41 @@ class Streams:
         )
 
     async def create_live_input(self, name: str, ingest: str = "fmp4") -> LiveInputWithSecret:
+        """Makes a live input. ``ingest`` is ``fmp4``, ``whip``, ``rtmp`` or ``srt``."""
         return await _run(self._sync.live_inputs.create, name, ingest)
 
     async def live_input(self, id: str) -> LiveInput:
+        """The live input of this id: ``li_..`` or ``lv_..``."""
         return await _run(self._sync.live_inputs.get, id)
 
     async def live_inputs(self, page: int = 1, per_page: int = 50) -> List[LiveInput]:
+        """A page of the organisation's live inputs, the newest first. ``page`` counts from 1."""
         return await _run(self._sync.live_inputs.list, page, per_page)
 
     async def signed_playback_url(
         self, input: LiveInput, ttl_seconds: int = 3600
     ) -> SignedPlaybackUrl:
+        """Signs a playback URL. The server holds ``ttl_seconds`` to 30 seconds and up to 24 hours."""
         return await _run(input.signed_playback_url, ttl_seconds)
 
     async def rotate_stream_key(self, input: LiveInput) -> str:
+        """Makes a fresh stream key and returns it. It is shown this once; the old one is void."""
         return await _run(input.rotate_stream_key)
 
     async def create_signing_key(self, alg: str = "Ed25519", use: str = "playback") -> SigningKey:
+        """Makes a key; tokens are signed with it from now on. ``alg`` is ``Ed25519`` or ``RS256``."""
         return await _run(self._sync.signing_keys.create, alg, use)
 
     async def signing_keys(self) -> List[SigningKey]:
+        """The organisation's keys, the newest first."""
         return await _run(self._sync.signing_keys.list)
 
     async def deactivate_signing_key(self, id: str) -> None:
+        """Takes a key out of use: tokens that it has signed are refused from now on, and their viewers end."""
         await _run(self._sync.signing_keys.deactivate, id)
 
     async def call(self, path: str, input: Mapping[str, Any], *, mutation: bool) -> Any:
+        """Calls any procedure of the API; see :meth:`mainstem.streams.Streams.call`."""
         return await _run(self._sync.call, path, input, mutation=mutation)
 
 
@@ -168,19 +177,23 @@ class BroadcastViewer:
 
     @property
     def state(self) -> str:
+        """``connecting``, ``connected``, ``reconnecting``, ``closed`` or ``failed``."""
         return self._sync.state
 
     @property
     def close_reason(self) -> Optional[str]:
-        """Why it is over; ``None`` while it is not."""
+        """Why it is over: ``complete``, ``finished``, ``auth_failed``, ``network`` or ``closed_by_caller``; ``None`` while
+        it is not."""
         return self._sync.close_reason
 
     @property
     def close_detail(self) -> Optional[str]:
+        """The same for people, where there is more to say."""
         return self._sync.close_detail
 
     @property
     def dropped(self) -> int:
+        """Chunks that were dropped because the task that iterates took too long."""
         return self._sync.dropped
 
     async def close(self) -> None:
@@ -244,22 +257,30 @@ class BroadcastPublisher:
 
     @property
     def state(self) -> str:
+        """``connecting``, ``connected``, ``reconnecting``, ``closed`` or ``failed``."""
         return self._sync.state
 
     @property
     def close_reason(self) -> Optional[str]:
-        """Why it is over; ``None`` while it is not."""
+        """Why it is over: ``complete``, ``finished``, ``auth_failed``, ``network`` or ``closed_by_caller``; ``None`` while
+        it is not."""
         return self._sync.close_reason
 
     @property
     def close_detail(self) -> Optional[str]:
+        """The same for people, where there is more to say."""
         return self._sync.close_detail
 
     async def write(self, chunk: BytesLike, timestamp_us: Optional[int] = None) -> None:
-        """Pushes fragmented MP4, cut anywhere. It waits only when far too much is under way."""
+        """Pushes fragmented MP4, cut anywhere. It waits only when far too much is under way.
+
+        ``timestamp_us`` (microseconds) is for viewers; without it, it is the time since the publisher was opened.
+        Raises ``ValueError`` for what is no fragmented MP4, ``RuntimeError`` when it is over.
+        """
         await _run(self._sync.write, bytes(chunk), timestamp_us)
 
     async def subscribers(self) -> int:
+        """How many relays want it: one however many viewers watch there, none when nobody does."""
         return await _run(self._sync.subscribers)
 
     async def wait(self) -> None:

@@ -1,6 +1,6 @@
 """Live inputs, signing keys and playback URLs (``Streams``); watching and publishing them.
 
-    from mainstem.streams import Streams, BroadcastViewer
+``from mainstem.streams import BroadcastViewer, Streams``
 """
 
 from ._control import (
