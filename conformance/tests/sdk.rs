@@ -1,4 +1,4 @@
-//! The TypeScript SDK and the pages: types, unit tests, and that the committed assets are what they build.
+//! The TypeScript SDK and the pages: types, unit tests, and that the committed assets and reference are what they build.
 
 use mainstem_conformance::harness::{Scratch, tool};
 use mainstem_conformance::house;
@@ -62,6 +62,21 @@ fn committed_assets_are_what_the_sources_build() {
             name.display()
         );
     }
+}
+
+#[test]
+fn committed_reference_is_what_the_comments_say() {
+    let scratch = Scratch::new("reference");
+    let written = scratch.join("typescript.md");
+    node(
+        "typescript",
+        &["reference.mjs", &written.display().to_string()],
+    );
+    let read = |path: &Path| std::fs::read_to_string(path).expect("the page can be read");
+    assert!(
+        read(&written) == read(&house::root().join("docs/api/typescript.md")),
+        "docs/api/typescript.md is not what the comments say: run `cargo xtask reference` and commit it"
+    );
 }
 
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {

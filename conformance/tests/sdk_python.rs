@@ -200,6 +200,20 @@ fn the_c_interface_works_by_ctypes() {
 }
 
 #[test]
+fn committed_reference_is_what_the_docstrings_say() {
+    let scratch = Scratch::new("sdk_python_reference");
+    let written = scratch.join("python.md");
+    let mut write = bare_python();
+    write.arg(house::root().join("sdk/python/reference.py"));
+    print!("{}", output_of(write.arg(&written)));
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+    assert!(
+        read(&written) == read(&house::root().join("docs/api/python.md")),
+        "docs/api/python.md is not what the docstrings say: run `cargo xtask reference` and commit it"
+    );
+}
+
+#[test]
 fn the_types_hold() {
     let mut check = bare_python();
     check.args([

@@ -11,6 +11,7 @@
 //! | `fuzz` | runs the fuzz targets in turn, with coverage |
 //! | `interop` | runs relays and clients of others and ours against each other |
 //! | `miri` | runs core's tests under Miri, as far as it can |
+//! | `reference` | writes the reference of each SDK from its comments |
 //! | `setup` | installs what `test` needs and the toolchain does not bring |
 //!
 //! Each is safe to repeat. Errors say which command failed and what to do; the exit code is 1.
@@ -30,6 +31,7 @@ mod fuzz;
 mod house;
 mod interop;
 mod miri;
+mod reference;
 mod run;
 mod setup;
 mod suites;
@@ -66,6 +68,8 @@ enum Command {
     Interop(interop::Arguments),
     /// Run core's tests under Miri, as far as it can.
     Miri(miri::Arguments),
+    /// Write `docs/api`, the reference of each SDK, from the comments beside its declarations.
+    Reference(reference::Arguments),
     /// Install what `test` needs: ffmpeg, a Python environment with MoQT peers, a test clip.
     Setup(setup::Arguments),
 }
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Interop(arguments) => interop::run(&arguments),
         Command::Miri(arguments) => miri::run(&arguments),
+        Command::Reference(arguments) => reference::run(&arguments),
         Command::Setup(arguments) => setup::run(&arguments),
     };
     match done {

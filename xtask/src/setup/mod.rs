@@ -92,6 +92,14 @@ pub(crate) fn ensure(need: Need) -> Result<PathBuf> {
     }
 }
 
+/// A Python for scripts that need nothing beside it: that of `PATH`, or else the environment's.
+pub(crate) fn any_python() -> Result<PathBuf> {
+    if run::is_on_path("python3") {
+        return Ok(PathBuf::from("python3"));
+    }
+    python::environment(false)
+}
+
 /// The variable by which a suite learns where `need` is.
 pub(crate) fn variable(need: Need) -> &'static str {
     match need {
