@@ -13,12 +13,15 @@
 //! | 0x10 | FORWARD | 0 or 1 |
 //! | 0x20 | SUBSCRIBER_PRIORITY | 0 to 255 |
 //! | 0x21 | SUBSCRIPTION_FILTER | type, start, last group |
-//! | 0x22 | GROUP_ORDER | 1 or 2 |
+//! | 0x22 | GROUP_ORDER | 1 or 2; 0 as if it were left out |
 //! | 0x32 | NEW_GROUP_REQUEST | group |
+//!
+//! Draft 16 contradicts itself on GROUP_ORDER 0: Section 7.1 has subscribers write it who have no preference, 9.2.2.4
+//! closes the session over it (moq-wg issue 1570; later drafts dropped the former). Players of draft 16 write it.
 //!
 //! Time-outs that later drafts have are hints: they are left out towards a peer of 16.
 //!
-//! Source: draft-ietf-moq-transport-16, Sections 5.1.2, 9.2.
+//! Source: draft-ietf-moq-transport-16, Sections 5.1.2, 7.1, 9.2.
 
 use super::integer::{self, Walk};
 use super::pairs;
@@ -84,8 +87,9 @@ fn take_integer(to: &mut Parameters, key: u64, value: u64) -> Result<(), Protoco
             let fault = violation("SUBSCRIBER_PRIORITY of more than 255");
             to.subscriber_priority = Some(u8::try_from(value).map_err(|_| fault)?);
         }
+        0x22 if value == 0 => to.group_order = None,
         0x22 => {
-            let fault = violation("GROUP_ORDER is neither 1 nor 2");
+            let fault = violation("GROUP_ORDER is more than 2");
             to.group_order = Some(GroupOrder::from_value(value).ok_or(fault)?);
         }
         _ => to.new_group_request = Some(value),

@@ -247,6 +247,19 @@ fn parameters_that_cannot_be_close_the_session_with_their_code() {
     }
 }
 
+/// Draft 16, Section 7.1: a subscriber without a preference writes 0.
+#[test]
+fn a_group_order_of_0_is_no_preference() {
+    let mut peer = Peer::server();
+    peer.data(bidi(0), subscribe_with(&[1, 0x22, 0]).into());
+    assert_eq!(peer.code(), None);
+    let asked = peer.asked();
+    let [(_, Message::Subscribe(subscribe))] = asked.as_slice() else {
+        panic!("{asked:?}");
+    };
+    assert_eq!(subscribe.parameters, Parameters::default());
+}
+
 #[test]
 fn messages_of_the_wrong_length_or_type_close_the_session() {
     let mut long = bytes_of(&subscribe(0, "a")).to_vec();
