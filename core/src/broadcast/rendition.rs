@@ -1,26 +1,22 @@
 //! A track as it is published: its open group and what it has cost.
+//!
+//! Its priority stands in each group and object, and not in a property of the track: what answers a SUBSCRIBE then
+//! has no properties, which players of draft 16 cannot skip.
 
 use crate::moqt::name::{FullTrackName, TrackName, TrackNamespace};
 use crate::moqt::object::Object;
-use crate::moqt::property::PropertiesBuilder;
+use crate::moqt::property::Properties;
 use crate::moqt::publisher::Publisher;
 use crate::moqt::track::cache::{self, SubgroupInfo};
 use crate::payload::Payload;
 use crate::time::{Instant, MediaTime};
 use bytes::Bytes;
 
-/// One subgroup holds the whole group.
-const WHOLE_GROUP: SubgroupInfo = SubgroupInfo {
-    priority: None,
-    has_properties: false,
-    end_of_group: true,
-    first_object: true,
-};
-
 /// A published track.
 #[derive(Debug)]
 pub(super) struct Rendition {
     name: FullTrackName,
+    priority: u8,
     open: Option<Open>,
 }
 
@@ -48,9 +44,12 @@ impl Rendition {
     ) -> Option<Self> {
         let name = TrackName(Bytes::copy_from_slice(name.as_bytes()));
         let name = FullTrackName::new(namespace.clone(), name).ok()?;
-        let properties = PropertiesBuilder::new().default_publisher_priority(priority);
-        publisher.create_track(name.clone(), properties.build());
-        Some(Self { name, open: None })
+        publisher.create_track(name.clone(), Properties::EMPTY);
+        Some(Self {
+            name,
+            priority,
+            open: None,
+        })
     }
 
     pub(super) fn name(&self) -> &FullTrackName {
@@ -95,16 +94,10 @@ impl Rendition {
         if is_full || bytes > limits.group_bytes_max {
             return Err(GroupFull);
         }
-        let object = Object {
-            group: open.group,
-            object: open.objects,
-            subgroup: Some(0),
-            payload,
-            ..Object::default()
-        };
+        let (group, object) = (open.group, open.objects);
         open.bytes = bytes;
         open.objects = open.objects.saturating_add(1);
-        publisher.publish(now, &self.name, WHOLE_GROUP, object);
+        self.put(now, publisher, (group, object), payload);
         Ok(())
     }
 
@@ -122,14 +115,34 @@ impl Rendition {
         group: u64,
         payload: Payload,
     ) {
+        self.put(now, publisher, (group, 0), payload);
+        publisher.end_subgroup(now, &self.name, group, 0);
+    }
+
+    fn put(
+        &self,
+        now: Instant,
+        publisher: &mut Publisher,
+        (group, object): (u64, u64),
+        payload: Payload,
+    ) {
+        let priority = Some(self.priority);
+        // One subgroup holds the whole group.
+        let info = SubgroupInfo {
+            priority,
+            has_properties: false,
+            end_of_group: true,
+            first_object: true,
+        };
         let object = Object {
             group,
+            object,
             subgroup: Some(0),
+            priority,
             payload,
             ..Object::default()
         };
-        publisher.publish(now, &self.name, WHOLE_GROUP, object);
-        publisher.end_subgroup(now, &self.name, group, 0);
+        publisher.publish(now, &self.name, info, object);
     }
 
     /// Ends the track and its open group.
