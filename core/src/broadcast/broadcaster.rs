@@ -124,6 +124,8 @@ pub struct Broadcaster {
     catalog_group: u64,
     msf: Option<Rendition>,
     seed: Option<Rendition>,
+    /// What `catalog` says, and when it says it again.
+    again: Option<(Instant, Payload)>,
     /// By track id.
     media: BTreeMap<u32, Media>,
     muxed: Option<Muxed>,
@@ -177,6 +179,7 @@ impl Broadcaster {
             catalog_group: first_group,
             msf,
             seed,
+            again: None,
             media: BTreeMap::new(),
             muxed,
             names: BTreeMap::new(),
@@ -250,6 +253,7 @@ impl Broadcaster {
             self.follow_groups(now, chunk);
         }
         self.publish_muxed(now, chunk);
+        self.repeat_catalog(now);
         let limits = self.config.track.cache;
         let Some(media) = self.media.get_mut(&track_id) else {
             return Ok(());
@@ -390,16 +394,30 @@ impl Broadcaster {
         }
         catalog.generated_at = catalog.live.then_some(time);
         self.catalog_group = self.catalog_group.saturating_add(1).max(time.as_millis());
-        for (rendition, json) in [
-            (&mut self.msf, catalog.to_msf_json()),
-            (&mut self.seed, catalog.to_seed_json()),
-        ] {
+        let msf = Payload::from(Bytes::from(catalog.to_msf_json()));
+        let seed = Payload::from(Bytes::from(catalog.to_seed_json()));
+        self.again = catalog
+            .live
+            .then(|| (now + catalog::MSF_INTERVAL, msf.clone()));
+        for (rendition, payload) in [(&mut self.msf, msf), (&mut self.seed, seed)] {
             if let Some(rendition) = rendition {
-                let payload = Payload::from(Bytes::from(json));
                 rendition.publish_whole(now, &mut self.publisher, self.catalog_group, payload);
             }
         }
         self.catalog = Some(catalog);
+    }
+
+    /// Says on `catalog` again what it said last, while media comes.
+    fn repeat_catalog(&mut self, now: Instant) {
+        let Some((due, payload)) = self.again.as_mut().filter(|(due, _)| *due <= now) else {
+            return;
+        };
+        *due = now + catalog::MSF_INTERVAL;
+        self.catalog_group = self.catalog_group.saturating_add(1);
+        if let Some(msf) = &mut self.msf {
+            let (group, payload) = (self.catalog_group, payload.clone());
+            msf.publish_whole(now, &mut self.publisher, group, payload);
+        }
     }
 
     /// Whether the chunk is of the track whose key frames begin groups.

@@ -17,6 +17,9 @@
 //! by one, so that those of a later start are larger. Groups of the catalogs are numbered by the
 //! time of their change.
 //!
+//! What `catalog` says is said again every five seconds while media comes: players that subscribe to it without the
+//! fetch that MSF asks for, and relays that keep nothing, have it from then on.
+//!
 //! Groups begin with the key frames of the first video track. A group of audio begins with the
 //! first chunk that is not before the key frame's presentation time, and without video, or when
 //! video stands still, after a bounded time.

@@ -20,6 +20,8 @@ mod seed;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 pub use json::{Error, Format, Limits, detect};
 pub use model::{Audio, Catalog, Kind, Packaging, Track, Video};
 
@@ -27,3 +29,6 @@ pub use model::{Audio, Catalog, Kind, Packaging, Track, Video};
 pub const SEED_TRACK: &str = ".catalog";
 /// Name of the track that carries MSF.
 pub const MSF_TRACK: &str = "catalog";
+/// How often that track says again what it said, while media comes. MSF has subscribers fetch what was said before they
+/// came; players that only subscribe wait for some ten seconds, and relays of others need not keep it.
+pub const MSF_INTERVAL: Duration = Duration::from_secs(5);

@@ -127,6 +127,33 @@ fn a_catalog_that_changes_is_a_new_group() {
     assert!(groups[0] < groups[1]);
 }
 
+/// Some players only subscribe, from the next object on, and wait for some ten seconds.
+#[test]
+fn a_catalog_is_said_again_every_five_seconds_while_media_comes() {
+    let mut world = World::new();
+    let viewers = ["catalog", ".catalog"].map(|track| world.watch(track));
+    world.feed(both());
+    let counts = |viewers: &[Viewer; 2]| viewers.each_ref().map(|viewer| viewer.objects().len());
+    world.feed(stream(0, 1, 25));
+    world.net.advance(Duration::from_secs(4));
+    world.feed(stream(1000, 1, 25));
+    assert_eq!(counts(&viewers), [1, 1]);
+    world.net.advance(Duration::from_secs(2));
+    assert_eq!(counts(&viewers), [1, 1], "without media nothing is said");
+    world.feed(stream(2000, 1, 25));
+    assert_eq!(counts(&viewers), [2, 1]);
+    let said = viewers[0].objects();
+    assert!(said[0].group < said[1].group);
+    assert_eq!(said[0].payload, said[1].payload);
+    let now = world.net.now;
+    let time = UnixTime::from_millis(0);
+    world.broadcaster.borrow_mut().app.finish(now, time);
+    world.net.settle();
+    let said = viewers[0].objects();
+    assert!(said[1].group < said[2].group, "a clock that went back");
+    assert!(!catalog_of(&viewers[0]).live);
+}
+
 /// Audio that comes late does not take the picture away from those who watch the muxed track.
 #[test]
 fn muxed_track_keeps_its_members_until_the_next_key_frame() {

@@ -441,6 +441,28 @@ fn changed_init_segment_changes_catalog_and_tracks() {
 }
 
 #[test]
+fn made_catalog_is_said_again_every_five_seconds_while_media_comes() {
+    let pieces = segments(&media("h264_aac_signed.mp4"));
+    let mut house = House::new();
+    let mut upload = Upload::new(&mut house, "moqt-22", Cut::OneGroup);
+    upload.write(&mut house, &pieces[0]);
+    let catalog = house.good_viewer("moqt-16", &track_name("playback/lv_1", "catalog"));
+    let seed = house.good_viewer("moqt-16", &track_name("playback/lv_1", ".catalog"));
+    for piece in &pieces[1..] {
+        upload.write(&mut house, piece);
+    }
+    assert_eq!((groups(&catalog).len(), groups(&seed).len()), (1, 1));
+    house.net.advance(Duration::from_secs(5));
+    assert_eq!(groups(&catalog).len(), 1, "without media nothing is said");
+    for piece in &pieces[1..] {
+        upload.write(&mut house, piece);
+    }
+    assert_eq!((groups(&catalog).len(), groups(&seed).len()), (2, 1));
+    let said: Vec<Vec<Bytes>> = groups(&catalog).into_values().collect();
+    assert_eq!(said[0], said[1]);
+}
+
+#[test]
 fn sound_alone_makes_a_group_a_second() {
     let file = media("flac.mp4");
     let (init, expected) = samples_of(&file);

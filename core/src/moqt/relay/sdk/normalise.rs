@@ -14,7 +14,7 @@
 //!   segment, then an object per fragment. Without video, a group per [`AUDIO_GROUP`] of sound.
 //! - a track per video and audio track of the init segment ([`super::layout`]): one chunk per object,
 //!   a video group at each key frame; groups of sound begin where those of `broadcast` do.
-//! - `catalog` and `.catalog`: a group per change.
+//! - `catalog` and `.catalog`: a group per change; `catalog` says it again every [`MSF_INTERVAL`] while media comes.
 //!
 //! Group numbers begin above what the owner says and grow by one in each track. Media bytes are never copied.
 //! Limits: [`Limits`]. Source: seed document 003 (wire model, lanes); CONTRACTS 0.3, A1.
@@ -22,6 +22,7 @@
 use super::layout::{self, Rendition};
 use super::order::{self, Arrival, Order, Step};
 use super::shape;
+use crate::catalog::{MSF_INTERVAL, MSF_TRACK, SEED_TRACK};
 use crate::cmaf::{self, ChunkSize, Event, Fragment, Init, Kind, Reader, Splitter, TrackChunk};
 use crate::moqt::name::TrackName;
 use crate::moqt::object::{Object, ObjectStatus};
@@ -142,6 +143,13 @@ impl Lane {
         });
     }
 
+    /// A group of one object.
+    fn whole(&mut self, payload: Payload, out: &mut VecDeque<Output>) {
+        self.begin(0, out);
+        self.put(payload, out);
+        self.end(End::Finished, out);
+    }
+
     fn end(&mut self, end: End, out: &mut VecDeque<Output>) {
         if self.next.take().is_some() {
             let (track, group) = (self.track.clone(), self.group);
@@ -176,6 +184,10 @@ pub(super) struct Normaliser {
     layout: Option<Layout>,
     broadcast: Lane,
     catalogs: [Lane; 2],
+    /// When the newest object came.
+    now: Option<Instant>,
+    /// What `catalog` says, and when it says it again.
+    again: Option<(Instant, Payload)>,
     /// Counts the groups of `broadcast`.
     count: u64,
     /// Where the group at hand begins, in ticks: for a stream of sound alone.
@@ -189,7 +201,7 @@ impl Normaliser {
     /// An upload whose groups are numbered above `above`.
     pub(super) fn new(limits: Limits, above: u64) -> Self {
         let name = |name: &str| TrackName(Bytes::copy_from_slice(name.as_bytes()));
-        let catalogs = [crate::catalog::MSF_TRACK, crate::catalog::SEED_TRACK];
+        let catalogs = [MSF_TRACK, SEED_TRACK];
         Self {
             limits,
             order: Order::new(limits.order),
@@ -201,6 +213,8 @@ impl Normaliser {
             layout: None,
             broadcast: Lane::new(name(layout::BROADCAST_TRACK), BROADCAST_PRIORITY, above),
             catalogs: catalogs.map(|track| Lane::new(name(track), CATALOG_PRIORITY, above)),
+            now: None,
+            again: None,
             count: 0,
             group_time: 0,
             is_ending: false,
@@ -219,6 +233,7 @@ impl Normaliser {
             ends_group: !is_media,
             payload: is_media.then_some(object.payload),
         };
+        self.now = Some(now);
         self.order.push(now, arrival);
     }
 
@@ -364,15 +379,30 @@ impl Normaliser {
         };
         let catalog = layout::catalog(&layout.renditions, is_live, unix);
         let texts = [catalog.to_msf_json(), catalog.to_seed_json()];
+        let texts = texts.map(|text| Payload::from(Bytes::from(text)));
+        let again = self.now.filter(|_| is_live).map(|now| now + MSF_INTERVAL);
+        self.again = again.map(|due| (due, texts[0].clone()));
         for (lane, text) in self.catalogs.iter_mut().zip(texts) {
-            lane.begin(0, &mut self.out);
-            lane.put(Bytes::from(text).into(), &mut self.out);
-            lane.end(End::Finished, &mut self.out);
+            lane.whole(text, &mut self.out);
+        }
+    }
+
+    fn repeat_catalog(&mut self) {
+        let (Some(now), Some((due, text))) = (self.now, &mut self.again) else {
+            return;
+        };
+        if *due <= now {
+            *due = now + MSF_INTERVAL;
+            let [msf, _] = &mut self.catalogs;
+            msf.whole(text.clone(), &mut self.out);
         }
     }
 
     fn take_fragment(&mut self, fragment: &Fragment) -> Result<(), cmaf::Error> {
         self.is_placed |= !fragment.is_relocatable;
+        if fragment.is_independent {
+            self.repeat_catalog();
+        }
         let Some(layout) = &mut self.layout else {
             return Ok(());
         };
