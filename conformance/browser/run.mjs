@@ -1,7 +1,7 @@
 // node run.mjs <file> [filter]: the tests of `tests/<file>.test.mjs`.
 //
 // They are run by `cargo xtask test --only browser`, in a network of their own. By hand:
-//   unshare -n sh -c 'ip link set lo up; exec node run.mjs pages'
+//   ./in-own-network node run.mjs pages
 
 import { runTests } from './src/suite.mjs';
 

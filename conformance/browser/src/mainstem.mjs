@@ -17,6 +17,10 @@ export function scratch(name) {
   return { folder, end: () => rmSync(folder, { recursive: true, force: true }) };
 }
 
+/** What a failed test left open would go on in a network that nobody sees any more. */
+const started = new Set();
+process.on('exit', () => started.forEach((each) => each.isRunning && each.child.kill('SIGKILL')));
+
 /** A started program; its error output goes into a log. */
 export class Running {
   constructor(command, args, { name, folder, env = {} }) {
@@ -38,6 +42,7 @@ export class Running {
     });
     this.isRunning = true;
     void this.ended.then(() => (this.isRunning = false));
+    started.add(this);
   }
 
   async stop(signal = 'SIGINT') {
@@ -89,14 +94,20 @@ export class Api {
     Object.assign(this, { base, org, key });
   }
 
+  async get(procedure, input) {
+    const query = encodeURIComponent(JSON.stringify({ orgId: this.org, ...input }));
+    return this.#call(`${procedure}?input=${query}`, {});
+  }
+
   async post(procedure, input) {
-    const response = await fetch(`${this.base}/api/trpc/${procedure}`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${this.key}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ orgId: this.org, ...input }),
-    });
+    return this.#call(procedure, { method: 'POST', body: JSON.stringify({ orgId: this.org, ...input }) });
+  }
+
+  async #call(path, request) {
+    const headers = { authorization: `Bearer ${this.key}`, 'content-type': 'application/json' };
+    const response = await fetch(`${this.base}/api/trpc/${path}`, { ...request, headers });
     const body = await response.json();
-    if (body.error) throw new Error(`${procedure}: ${body.error.message}`);
+    if (body.error) throw new Error(`${path.replace(/[?].*/, '')}: ${body.error.message}`);
     return body.result.data;
   }
 
