@@ -3,7 +3,7 @@
  *
  * All encodings of the picture take the same frames, and their key frames come of the same frame, every
  * `timesliceMs`. Frames are left out when an encoder is behind, or when the path is hopelessly so. A picture
- * that stands still (a shared screen) is repeated, so that viewers can join.
+ * that stands still (a shared screen) is repeated, so that viewers can join. Sound is the business of {@link Sound}.
  *
  * Times: a track's own clock is tied to the page's clock by its first frame, both tracks by the same amount
  * where their clocks agree.
@@ -14,13 +14,14 @@ import { Congestion } from './congestion.ts';
 import { unixUs, type MediaFigures, type MediaMaker, type MediaTarget } from './media.ts';
 import { encodingsOf, h264Codec, type VideoEncoding } from './video-config.ts';
 import type { PublisherOptions } from './options.ts';
+import { Sound, TICK_MS as SOUND_TICK_MS, audioCodec } from './sound.ts';
 
 const H264 = 0;
-const OPUS = 1;
-const AAC = 2;
 const ENCODER_QUEUE_MAX = 3;
 const BITRATE_MIN = 150_000;
 const STILL_MS = 400;
+/** Pieces of sound, of some 10 ms, that wait for a page that is busy; what comes then is lost. */
+const SOUND_BUFFER = 200;
 /** Clocks of two tracks that are closer than this are the same clock. */
 const SAME_CLOCK_US = 2_000_000;
 
@@ -48,14 +49,6 @@ export async function canEncode(media: MediaStream): Promise<boolean> {
   return true;
 }
 
-async function audioCodec(sampleRate: number, numberOfChannels: number): Promise<string | null> {
-  for (const codec of ['opus', 'mp4a.40.2']) {
-    const support = await AudioEncoder.isConfigSupported({ codec, sampleRate, numberOfChannels }).catch(() => null);
-    if (support?.supported) return codec;
-  }
-  return null;
-}
-
 interface Encoding {
   number: number;
   encoder: VideoEncoder;
@@ -72,7 +65,8 @@ export class WebCodecsMaker implements MediaMaker {
   readonly #timesliceUs: number;
   readonly #readers: ReadableStreamDefaultReader<unknown>[] = [];
   #encodings: Encoding[] = [];
-  #audio: AudioEncoder | null = null;
+  #sound: Sound | null = null;
+  #soundTimer: ReturnType<typeof setInterval> | null = null;
   #congestion: Congestion | null = null;
   #firstClock: { offset: number; at: number } | null = null;
   #offsets = new Map<number, number>();
@@ -106,7 +100,7 @@ export class WebCodecsMaker implements MediaMaker {
     }
     if (audio) {
       this.#open.add(AUDIO);
-      void this.#readAudio(new Processor<AudioData>({ track: audio }), audio);
+      void this.#readAudio(new Processor<AudioData>({ track: audio, maxBufferSize: SOUND_BUFFER }), audio);
     }
     await Promise.resolve();
   }
@@ -135,16 +129,17 @@ export class WebCodecsMaker implements MediaMaker {
   async stop(): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
-    if (this.#still !== null) clearInterval(this.#still);
+    this.#stopTimers(VIDEO);
+    this.#stopTimers(AUDIO);
     for (const reader of this.#readers) reader.cancel().catch(() => undefined);
     this.#lastFrame?.close();
     this.#lastFrame = null;
-    const encoders = [...this.#encodings.map((each) => each.encoder), this.#audio];
-    for (const encoder of encoders) {
-      if (encoder?.state !== 'configured') continue;
+    for (const { encoder } of this.#encodings) {
+      if (encoder.state !== 'configured') continue;
       await encoder.flush().catch(() => undefined);
       closeCodec(encoder);
     }
+    await this.#sound?.stop();
   }
 
   async #readVideo(processor: TrackProcessor<VideoFrame>, track: MediaStreamTrack): Promise<void> {
@@ -163,12 +158,20 @@ export class WebCodecsMaker implements MediaMaker {
   }
 
   async #readAudio(processor: TrackProcessor<AudioData>, track: MediaStreamTrack): Promise<void> {
-    let offset: number | null = null;
+    const sound = new Sound(this.#options.audioBitrate ?? 96_000, {
+      config: (codec, description) => this.#target.config(AUDIO, 0, codec, bytesOf(description)),
+      frame: (chunk, timeUs) => this.#audioOut(chunk, timeUs),
+      failed: (reason) => this.#target.failed(reason),
+      offsetOf: (timestamp, anew) => {
+        if (anew) this.#offsets.delete(AUDIO);
+        return this.#offsetOf(AUDIO, timestamp);
+      },
+    });
+    this.#sound = sound;
+    this.#soundTimer = setInterval(() => sound.tick(), SOUND_TICK_MS);
     await this.#read(processor.readable, AUDIO, track, async (data) => {
       try {
-        offset ??= this.#offsetOf(AUDIO, data.timestamp);
-        this.#audio ??= await this.#beginAudio(data, offset);
-        if (this.#audio.state === 'configured') this.#audio.encode(data);
+        await sound.take(data);
       } finally {
         data.close();
       }
@@ -199,8 +202,13 @@ export class WebCodecsMaker implements MediaMaker {
     }
     if (this.#stopped) return;
     this.#open.delete(kind);
-    if (kind === VIDEO && this.#still !== null) clearInterval(this.#still);
+    this.#stopTimers(kind);
     this.#target.ended(kind, this.#open.size > 0);
+  }
+
+  #stopTimers(kind: number): void {
+    const timer = kind === VIDEO ? this.#still : this.#soundTimer;
+    if (timer !== null) clearInterval(timer);
   }
 
   /** What a track's times have to be moved by to be the page's clock. Small numbers: the machine puts the first
@@ -308,36 +316,14 @@ export class WebCodecsMaker implements MediaMaker {
     });
   }
 
-  async #beginAudio(data: AudioData, offset: number): Promise<AudioEncoder> {
-    const { sampleRate, numberOfChannels: present } = data;
-    const numberOfChannels = Math.min(2, present);
-    const codec = await audioCodec(sampleRate, numberOfChannels);
-    if (codec === null) throw new Error(`no encoder for sound at ${sampleRate} Hz`);
-    const number = codec === 'opus' ? OPUS : AAC;
-    const encoder = new AudioEncoder({
-      output: (chunk, metadata) => this.#audioOut(number, offset, chunk, metadata),
-      error: (error) => this.#target.failed(`the audio encoder failed: ${error.message}`),
-    });
-    const bitrate = this.#options.audioBitrate ?? 96_000;
-    encoder.configure({ codec, sampleRate, numberOfChannels, bitrate });
-    return encoder;
-  }
-
-  #audioOut(
-    codec: number,
-    offset: number,
-    chunk: EncodedAudioChunk,
-    metadata: EncodedAudioChunkMetadata | undefined,
-  ): void {
-    const description = metadata?.decoderConfig?.description;
-    if (description) this.#target.config(AUDIO, 0, codec, bytesOf(description));
+  #audioOut(chunk: EncodedAudioChunk, timeUs: number): void {
     const data = new ArrayBuffer(chunk.byteLength);
     chunk.copyTo(data);
     this.#target.frame({
       kind: AUDIO,
       number: 0,
       isKey: true,
-      timeUs: chunk.timestamp + offset,
+      timeUs,
       durationUs: chunk.duration ?? 0,
       unixUs: unixUs(),
       data,
@@ -345,7 +331,7 @@ export class WebCodecsMaker implements MediaMaker {
   }
 }
 
-function closeCodec(encoder: VideoEncoder | AudioEncoder): void {
+function closeCodec(encoder: VideoEncoder): void {
   if (encoder.state !== 'closed') encoder.close();
 }
 
