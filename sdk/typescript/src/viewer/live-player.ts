@@ -10,6 +10,7 @@ import { StreamError } from '../close.ts';
 import { MediaSink, canPlay } from '../mse/sink.ts';
 import type { ChunkMessage, MachineEvent } from '../session/messages.ts';
 import { Abr } from './abr.ts';
+import { Lanes } from './lanes.ts';
 import type { Quality, ViewerOptions, ViewerState, ViewerStats } from './options.ts';
 import { Playback } from './playback.ts';
 import { bestIndex, playableTracks, qualityOf, renditionsOf, type CatalogEvent, type PlayableTrack } from './tracks.ts';
@@ -20,10 +21,6 @@ const MAX_BEHIND_MS = 2000;
 const CATCH_UP_RATE = 1.08;
 /** Media ahead of a playhead that is held, beyond which nothing more is read. */
 const AHEAD_MS_MAX = 20_000;
-/** A kind that the catalog names and that does not come is done without after this. */
-const KIND_MISSING_MS = 2000;
-/** A kind that came within this goes on. */
-const KIND_FRESH_MS = 500;
 
 export interface LivePlayerEvents {
   started(): void;
@@ -50,9 +47,7 @@ export class LivePlayer {
   #catalog: CatalogEvent | null = null;
   /** Tracks that have to begin with what a decoder can begin with. */
   #needKey = new Set<number>();
-  /** When the last chunk of each kind came. */
-  #seen = new Map<string, number>();
-  #absent = new Set<string>();
+  readonly #lanes = new Lanes();
   #refusedRenditions = new Set<string>();
   #joinMs: number | null = null;
   #latencyBase: number | null = null;
@@ -62,7 +57,6 @@ export class LivePlayer {
   #readingPaused = false;
   #ending = false;
   #closed = false;
-  #sinkAt = 0;
   #decodeFaults = 0;
 
   constructor(video: HTMLVideoElement, options: ViewerOptions, target: ViewerTarget, events: LivePlayerEvents) {
@@ -207,7 +201,7 @@ export class LivePlayer {
       this.#fail(new StreamError('decode', `this browser can play none of the stream's codecs: ${codecs}`));
       return;
     }
-    this.#absent.clear();
+    this.#lanes.reset();
     this.#refusedRenditions.clear();
     if (before !== null && sameKinds(before, catalog)) {
       this.#renewInits(before, catalog);
@@ -243,17 +237,16 @@ export class LivePlayer {
     if (this.#sink || this.#closed) return;
     const video = this.#renditions.find((track) => track.name === this.#rendition) ?? null;
     const audio = this.#tracks.find((track) => track.kind === 'audio') ?? null;
-    const kinds = [video, audio].filter((track) => track !== null && !this.#absent.has(track.kind));
+    const kinds = [video, audio].filter((track) => track !== null && !this.#lanes.isAbsent(track.kind));
     if (kinds.length === 0 || kinds.some((track) => track?.hasInit !== true)) return;
     const sink = new MediaSink(this.#video, {
-      video: this.#absent.has('video') ? null : video,
-      audio: this.#absent.has('audio') ? null : audio,
+      video: this.#lanes.isAbsent('video') ? null : video,
+      audio: this.#lanes.isAbsent('audio') ? null : audio,
       onAppended: () => this.#playback.appended(),
       onFailed: (reason) => this.#sinkFailed(sink, reason),
     });
     this.#sink = sink;
-    this.#sinkAt = performance.now();
-    this.#seen.clear();
+    this.#lanes.begin(performance.now());
     for (const track of this.#tracks) this.#needKey.add(track.id);
     this.#playback.use(sink);
   }
@@ -282,9 +275,8 @@ export class LivePlayer {
       this.#abr.arrived(chunk.arrived, chunk.time / 1000, bytes);
       if (chunk.produced > 0) this.#latencyBase = chunk.produced - chunk.time;
     }
-    this.#seen.set(track.kind, performance.now());
-    // What was done without is here again.
-    if (this.#absent.delete(track.kind)) this.#rebuild();
+    // What was done without may be here again.
+    if (this.#lanes.took(track.kind, performance.now(), chunk.time + chunk.duration)) this.#rebuild();
     if (this.#needKey.has(track.id)) {
       if (track.kind === 'video' && !chunk.independent) return done();
       this.#needKey.delete(track.id);
@@ -332,17 +324,9 @@ export class LivePlayer {
     const sink = this.#sink;
     const stands = !this.#playback.hasBegun || this.#playback.isStalled;
     // At the end nothing comes any more, and nothing is missing.
-    if (this.#ending) return;
-    if (!sink || !stands || now - this.#sinkAt < KIND_MISSING_MS) return;
-    const taken = ['video', 'audio'].filter((kind) => sink.takes(kind));
-    const age = (kind: string): number => now - (this.#seen.get(kind) ?? 0);
-    const stale = taken.filter((kind) => age(kind) > KIND_MISSING_MS);
-    // Where both stopped, one stopped first: that is an outage or the end.
-    const isOtherFresh = taken.some((kind) => age(kind) < KIND_FRESH_MS);
-    if (taken.length === 2 && stale.length === 1 && isOtherFresh) {
-      for (const kind of stale) this.#absent.add(kind);
-      this.#rebuild();
-    }
+    if (this.#ending || !sink || !stands) return;
+    const played = ['video', 'audio'].filter((kind) => sink.takes(kind));
+    if (this.#lanes.giveUp(now, played)) this.#rebuild();
   }
 
   #holdBack(): void {
