@@ -8,7 +8,7 @@ export interface Link {
   id: string;
   token: string | undefined;
   streamKey: string | undefined;
-  /** Settings of the page that are no secrets: `muted`, `quality`, `title`. */
+  /** Settings of the page that are no secrets: `muted`, `quality`, `title`, `protocols`. */
   settings: URLSearchParams;
 }
 
@@ -23,4 +23,9 @@ export function readLink(location: { pathname: string; search: string; hash: str
     streamKey: given('sk', fragment),
     settings,
   };
+}
+
+/** Drafts of MoQT to offer instead of all, as `protocols=moqt-18,moqt-16` says: for looking into a relay. */
+export function protocolsOf(link: Link): string[] | undefined {
+  return link.settings.get('protocols')?.split(',');
 }

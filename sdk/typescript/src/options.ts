@@ -13,6 +13,8 @@ export interface DataPlaneOptions {
   token?: string | undefined;
   /** Certificates to trust beside those that the browser trusts. */
   serverCertificateHash?: CertificateHash | CertificateHash[] | undefined;
+  /** Drafts of MoQT that are offered to the relay, best first (default `moqt-22`, `moqt-18`, `moqt-16`). */
+  protocols?: string[] | undefined;
 }
 
 /** Where the files of this package are, when they are not beside it. */

@@ -44,6 +44,8 @@ export interface StreamsOptions {
   apiBase?: string | undefined;
   /** A playback token for viewers. */
   token?: string | undefined;
+  /** Drafts of MoQT that are offered to relays, best first (default all that this package speaks). */
+  protocols?: string[] | undefined;
   /** Certificates of the relay to trust beside those that the browser trusts. */
   serverCertificateHash?: CertificateHash | CertificateHash[] | undefined;
 }
@@ -127,9 +129,10 @@ function dataPlaneOf(
   relay: { url: string; certificateHashes: readonly string[] } | undefined,
 ): DataPlaneOptions {
   const found: DataPlaneOptions = {};
-  const { apiBase, token, serverCertificateHash } = options;
+  const { apiBase, token, serverCertificateHash, protocols } = options;
   if (apiBase !== undefined) found.apiBase = apiBase.replace(/\/+$/, '');
   if (token !== undefined) found.token = token;
+  if (protocols !== undefined) found.protocols = protocols;
   if (serverCertificateHash !== undefined) found.serverCertificateHash = serverCertificateHash;
   if (relay !== undefined) {
     found.relayUrl = relay.url;

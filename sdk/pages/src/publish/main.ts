@@ -15,7 +15,7 @@ import { BroadcastPublisher } from '/sdk/sdk.js';
 import type { PublisherCloseReason, PublisherState, StreamError } from '/sdk/sdk.js';
 import { Card } from '../card.ts';
 import { element, rate, say } from '../dom.ts';
-import { readLink } from '../link.ts';
+import { protocolsOf, readLink } from '../link.ts';
 import { DeviceError, Devices, type DeviceTrouble } from './devices.ts';
 import { Meter } from './meter.ts';
 import { ResolveError, resolve } from './resolve.ts';
@@ -143,6 +143,7 @@ class Page {
       apiBase: '',
       relayUrl,
       serverCertificateHash: hashes,
+      protocols: protocolsOf(this.#link),
       renditions: isLadder ? [top, SMALL] : [top],
       onState: heard((state: PublisherState) => this.#onState(state)),
       onError: heard((error: StreamError) => console.warn('publishing:', error.message)),

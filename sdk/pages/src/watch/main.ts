@@ -7,14 +7,14 @@
  * | `playing`, `buffering`, `paused` | there is a picture |
  * | `message` | a card says what is the matter |
  *
- * Settings in the query: `muted=1`, `autoplay=0`, `quality=<rendition>`, `title=<text>`.
+ * Settings in the query: `muted=1`, `autoplay=0`, `quality=<rendition>`, `title=<text>`, `protocols=moqt-18`.
  */
 
 import { BroadcastViewer } from '/sdk/sdk.js';
 import type { StreamError, ViewerCloseReason, ViewerState } from '/sdk/sdk.js';
 import { Card } from '../card.ts';
 import { element, rate, say } from '../dom.ts';
-import { readLink } from '../link.ts';
+import { protocolsOf, readLink } from '../link.ts';
 import { Controls } from './controls.ts';
 import { QualityMenu } from './menu.ts';
 import { message, type Trouble } from './messages.ts';
@@ -90,6 +90,7 @@ class Player {
       apiBase: '',
       token: this.#link.token,
       quality: this.#quality,
+      protocols: protocolsOf(this.#link),
       onStarted: heard(() => this.#onStarted()),
       onState: heard((state) => this.#onState(state)),
       onError: heard((error) => this.#onError(error)),

@@ -1,12 +1,14 @@
 /** A way to a session: a Worker, or this thread where a Worker cannot be had. */
 
-import type { AssetOptions, CertificateHash } from '../options.ts';
+import type { AssetOptions, CertificateHash, DataPlaneOptions } from '../options.ts';
 import { StreamError } from '../close.ts';
 import { compile } from '../engine/engine.ts';
 import type { PageMessage, SessionMessage, StartMessage } from './messages.ts';
 import { Session } from './session.ts';
 
 const WORKER_START_MS_MAX = 5000;
+/** Drafts that the machine speaks, best first. */
+const PROTOCOLS = ['moqt-22', 'moqt-18', 'moqt-16'];
 
 /** Where this file was loaded from; the others of the package are beside it. */
 const HERE = import.meta.url;
@@ -24,7 +26,7 @@ export function canRunSessions(options: AssetOptions): boolean {
 
 /** Starts a machine. Resolves when it takes messages. */
 export async function openChannel(
-  options: AssetOptions,
+  options: AssetOptions & DataPlaneOptions,
   fetchImpl: typeof fetch,
   start: { role: StartMessage['role']; config: Record<string, unknown>; hashes: ArrayBuffer[] },
   onMessage: (message: SessionMessage) => void,
@@ -36,7 +38,7 @@ export async function openChannel(
   } catch (error) {
     throw new StreamError('network', `cannot load ${url}: ${error instanceof Error ? error.message : String(error)}`);
   }
-  const message: StartMessage = { t: 'start', module, ...start };
+  const message: StartMessage = { t: 'start', module, protocols: offered(options.protocols), ...start };
   if (options.worker !== false && !options.webTransport && typeof Worker === 'function') {
     const channel = await inWorker(options, message, onMessage);
     if (channel) return channel;
@@ -107,6 +109,14 @@ function onThisThread(
     };
     session.handle(start);
   });
+}
+
+/** What is offered: no draft that the machine does not speak, and none twice, which browsers refuse. */
+function offered(wanted: string[] | undefined): string[] {
+  if (wanted === undefined || wanted.length === 0) return PROTOCOLS;
+  const known = [...new Set(wanted)].filter((protocol) => PROTOCOLS.includes(protocol));
+  if (known.length > 0) return known;
+  throw new StreamError('unsupported', `protocols: expected some of ${PROTOCOLS.join(', ')}, not ${wanted.join(', ')}`);
 }
 
 /** Certificate hashes as the transport takes them. */

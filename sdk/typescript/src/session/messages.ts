@@ -84,6 +84,8 @@ export interface StartMessage {
   config: Record<string, unknown>;
   module: WebAssembly.Module;
   hashes: ArrayBuffer[];
+  /** Drafts that are offered, in order. */
+  protocols: string[];
 }
 
 /** From the page to the session. */

@@ -13,9 +13,6 @@ import { Engine, FIN, INDEPENDENT, INIT, Kind, NOTIFY, StreamEvent } from '../en
 import type { MachineEvent, PageMessage, SessionMessage, StartMessage } from './messages.ts';
 import { SessionStreams } from './streams.ts';
 
-/** Drafts that are offered, in order. */
-export const PROTOCOLS = ['moqt-22', 'moqt-18', 'moqt-16'];
-
 const UNCONSUMED_BYTES_MAX = 16 << 20;
 const TELL_EVERY_MS = 200;
 const FIRST_PEER_STREAM = 3;
@@ -37,6 +34,7 @@ export class Session {
   readonly #transport: typeof WebTransport;
   #engine: Engine | null = null;
   #hashes: ArrayBuffer[] = [];
+  #protocols: string[] = [];
   readonly #open = new Map<number, Open>();
   #timer: ReturnType<typeof setTimeout> | null = null;
   #timerAt = -1;
@@ -128,6 +126,7 @@ export class Session {
     else engine.becomePublisher(performance.now(), message.config);
     this.#engine = engine;
     this.#hashes = message.hashes;
+    this.#protocols = message.protocols;
     this.#teller = setInterval(() => this.#tell(), TELL_EVERY_MS);
     this.#post({ t: 'ready' }, []);
   }
@@ -136,7 +135,7 @@ export class Session {
     const url = new URL(address);
     let wt: WebTransport;
     try {
-      const options: Record<string, unknown> = { protocols: PROTOCOLS };
+      const options: Record<string, unknown> = { protocols: this.#protocols };
       if (this.#hashes.length > 0) {
         options['serverCertificateHashes'] = this.#hashes.map((value) => ({ algorithm: 'sha-256', value }));
       }
@@ -161,9 +160,9 @@ export class Session {
     const engine = this.#engine;
     if (!engine || this.#open.get(session) !== open) return;
     const protocol = (open.wt as { protocol?: string }).protocol ?? '';
-    if (!PROTOCOLS.includes(protocol)) {
+    if (!this.#protocols.includes(protocol)) {
       open.wt.close({ closeCode: 0, reason: 'no protocol in common' });
-      this.#over(session, 0, 0, `the relay speaks none of ${PROTOCOLS.join(', ')}`);
+      this.#over(session, 0, 0, `the relay speaks none of ${this.#protocols.join(', ')}`);
       return;
     }
     const now = (): number => performance.now();
