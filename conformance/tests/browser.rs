@@ -57,3 +57,23 @@ fn a_player_of_others_watches_our_streams() {
 fn an_encoder_is_watched_through_a_freeze_a_restart_and_a_narrow_road() {
     run("faults");
 }
+
+/// No browser suite is no green suite.
+#[test]
+fn where_no_network_of_ones_own_can_be_made_the_suite_says_so_and_fails() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scratch = Scratch::new("browser-forbidden");
+    let stand_in = scratch.join("unshare");
+    let script = "#!/bin/sh\necho unshare failed: Operation not permitted >&2\nexit 1\n";
+    std::fs::write(&stand_in, script).expect("the stand-in is written");
+    let may_run = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&stand_in, may_run).expect("the stand-in may run");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new(house::root().join("conformance/browser/in-own-network"));
+    command.arg("true");
+    command.env("PATH", format!("{}:{path}", scratch.join("").display()));
+    let finished = Running::start(&scratch, "forbidden", &mut command).finish_within(LIMIT);
+    finished.assert_code(77, "in-own-network without a network");
+    let said = "cannot make a network of its own: unshare failed: Operation not permitted";
+    assert!(finished.stderr.contains(said), "{}", finished.stderr);
+}
