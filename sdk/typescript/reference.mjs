@@ -3,6 +3,7 @@
 //
 //   node reference.mjs [FILE]
 //
+// Sources are read by the compiler that is pinned here; its interface for that is not settled yet, and changes with it.
 // It fails, and says where, when something that can be reached from outside has no doc comment, or has a type that
 // nobody outside can name. Members marked `@internal` are left out. The page is the same on every machine: it is
 // committed, and a suite refuses a difference.
