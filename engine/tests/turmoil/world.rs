@@ -323,7 +323,15 @@ impl Encoder {
 
     /// Waits until the engine has closed the connection; everything it said.
     pub(crate) async fn told(self) -> String {
-        let answers = timeout(PATIENCE, self.answers).await;
+        // No bytes arrive any more, and nothing else gives the engine's thread real time to say its last.
+        let waiting = async {
+            while !self.answers.is_finished() {
+                sleep(Duration::from_millis(10)).await;
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            self.answers.await
+        };
+        let answers = timeout(PATIENCE, waiting).await;
         drop(self.writer);
         let answers = answers.expect("the engine closes").unwrap();
         // The rest is its handshake, and numbers.
