@@ -8,7 +8,8 @@
 //!
 //! Renditions of one broadcast number their groups alike, so nothing is missing and nothing comes
 //! twice. [`Urgency::AtOnce`] gives the old track up without waiting, and asks for the new one from the
-//! beginning of the group that is playing: what comes twice replaces what is there.
+//! beginning of the group that is playing: what comes twice replaces what is there. [`Urgency::FromNext`]
+//! leaves the rest of that group out, for when it would take longer to come than the next one.
 //!
 //! Limits: one switch of each kind of track at a time; what is held is bounded by [`PATIENCE`] and by
 //! [`HELD_MAX`]. Source: draft-ietf-moq-transport-18 section 8.4.3 (subscriber switch-over).
@@ -42,6 +43,8 @@ pub enum Urgency {
     Smooth,
     /// The path brings too little: the old rendition is given up at once.
     AtOnce,
+    /// The same, and the new one begins with the group after the one that is playing.
+    FromNext,
 }
 
 /// Why another rendition cannot be played.
@@ -178,7 +181,8 @@ impl Viewer {
             }
             (_, at) => {
                 self.leave_track(&from);
-                self.begin_track(track, at.map(|at| at.group))?;
+                let skipped = u64::from(urgency == Urgency::FromNext);
+                self.begin_track(track, at.map(|at| at.group.saturating_add(skipped)))?;
                 let to = track.to_owned();
                 self.events.push_back(Event::Switched { from, to });
             }

@@ -135,6 +135,17 @@ fn urgent_switch_gives_the_old_rendition_up_and_begins_with_the_present_group() 
 }
 
 #[test]
+fn urgent_switch_from_the_next_group_leaves_the_rest_of_the_present_one_out() {
+    let mut watching = Watching::new();
+    watching.play(7);
+    watching.switch(LOW_NAME, Urgency::FromNext).unwrap();
+    watching.play(5);
+    let told = watching.told();
+    let after: Vec<&str> = told.iter().skip(7).map(String::as_str).collect();
+    assert_eq!(after, ["H>L", "L2.0", "L2.1"]);
+}
+
+#[test]
 fn rendition_that_does_not_come_fails_and_costs_the_old_one_nothing() {
     let mut watching = Watching::new();
     watching.play(2);

@@ -5,7 +5,7 @@
 //!
 //! | command (`type`) | fields | does |
 //! |---|---|---|
-//! | `select` | `track`, `urgent` | plays this rendition instead of the other one of its kind |
+//! | `select` | `track`, `urgent`, `next` | plays this rendition instead of the other one of its kind |
 //! | `renew` | - | asks for a new session beside this one (`goaway` follows), as for a fresh token |
 //! | `live` | - | forgets where the tracks stood: the next session begins at the newest group |
 //! | `close` | `reason` | ends the session |
@@ -94,10 +94,10 @@ impl Viewer {
         let wish = Wish::parse(json)?;
         match wish.text("type")? {
             "select" => {
-                let urgency = if wish.is("urgent") {
-                    Urgency::AtOnce
-                } else {
-                    Urgency::Smooth
+                let urgency = match (wish.is("urgent"), wish.is("next")) {
+                    (true, true) => Urgency::FromNext,
+                    (true, false) => Urgency::AtOnce,
+                    (false, _) => Urgency::Smooth,
                 };
                 self.machine
                     .switch(now, wish.text("track")?, urgency)
