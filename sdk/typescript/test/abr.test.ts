@@ -53,9 +53,65 @@ test('a path that brings too little is left at once, for what fits into it', () 
   assert.ok((first?.at ?? 0) < 5000 + 800, `decided after ${first?.at} ms`);
 });
 
+test('a path that got narrow is left before what was buffered is used up', () => {
+  const state = world();
+  run(state, 5000);
+  // Two fifths of what is needed.
+  run(state, 1000, FRAME_MS * 1.5);
+  const [first] = state.decisions;
+  assert.ok((first?.at ?? Infinity) <= 5000 + 320, `decided after ${first?.at} ms`);
+  assert.equal(first?.urgent, true);
+  assert.ok(state.abr.capacity < 1_300_000, `${state.abr.capacity}`);
+});
+
+test('a key frame that is long under way on a path that got narrow is not waited for', () => {
+  const state = world();
+  run(state, 5000);
+  run(state, 100, FRAME_MS * 1.5);
+  const { now } = state;
+  let decided: number | null = null;
+  // 0.8 Mbit/s come, and no chunk is whole.
+  for (let ms = 0; ms <= 400 && decided === null; ms += 50) {
+    state.abr.received(now + ms, 1_000_000 + ms * 100);
+    const buffer = { ms: 240 - state.delayMs - ms, targetMs: 220, stalled: false };
+    if (state.abr.decide(now + ms, RENDITIONS, 0, 0, buffer)) decided = ms;
+  }
+  assert.ok(decided !== null && decided <= 200, `decided after ${decided} ms`);
+});
+
+test('a large key frame that a path takes its time for is no sign of a narrow one', () => {
+  const state = world();
+  for (let group = 0; group < 20; group++) {
+    // 3 Mbit/s: 60 kB take 160 ms, which the small frames after it make good again.
+    for (let frame = 0; frame < 25; frame++) {
+      const bytes = frame === 0 ? 60_000 : 7500;
+      state.delayMs = Math.max(20, state.delayMs + (bytes * 8) / 3000 - FRAME_MS);
+      state.now += FRAME_MS;
+      state.abr.arrived(state.now + state.delayMs, state.now, bytes);
+      const buffer = { ms: Math.max(0, 240 - state.delayMs), targetMs: 220, stalled: false };
+      const decision = state.abr.decide(state.now + state.delayMs, RENDITIONS, 0, 0, buffer);
+      assert.equal(decision, null, `${group}.${frame}`);
+    }
+  }
+});
+
+test('a hiccup of the path is no sign of a narrow one', () => {
+  const state = world();
+  for (let n = 0; n < 1000; n++) {
+    state.now += FRAME_MS;
+    // Three frames wait for the fourth, twice a second.
+    const held = n % 12 < 4 ? (3 - (n % 12)) * FRAME_MS : 0;
+    state.abr.arrived(state.now + held, state.now, 10_000);
+    const buffer = { ms: 220 - held, targetMs: 220, stalled: false };
+    assert.equal(state.abr.decide(state.now + held, RENDITIONS, 0, 0, buffer), null, `${n}`);
+  }
+});
+
 test('media that does not come at all is late as well', () => {
   const state = world();
   run(state, 5000);
+  // A page that stood still itself hears first what came meanwhile.
+  assert.equal(state.abr.decide(state.now + 550, RENDITIONS, 0, 0, { ms: 0, targetMs: 220, stalled: true }), null);
   const decision = state.abr.decide(state.now + 600, RENDITIONS, 0, 0, { ms: 0, targetMs: 220, stalled: true });
   assert.equal(decision?.urgent, true);
   assert.ok((decision?.index ?? 0) > 0);

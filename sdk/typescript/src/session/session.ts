@@ -14,7 +14,7 @@ import type { MachineEvent, PageMessage, SessionMessage, StartMessage } from './
 import { SessionStreams } from './streams.ts';
 
 const UNCONSUMED_BYTES_MAX = 16 << 20;
-const TELL_EVERY_MS = 200;
+const TELL_EVERY_MS = 100;
 const FIRST_PEER_STREAM = 3;
 /** How long the reason of a session's end may take after the end of its request streams. */
 const REASON_MS = 150;

@@ -10,6 +10,7 @@ import { StreamError } from '../close.ts';
 import { MediaSink, canPlay } from '../mse/sink.ts';
 import type { ChunkMessage, MachineEvent } from '../session/messages.ts';
 import { Abr } from './abr.ts';
+import { Groups } from './groups.ts';
 import { Lanes } from './lanes.ts';
 import type { Quality, ViewerOptions, ViewerState, ViewerStats } from './options.ts';
 import { Playback } from './playback.ts';
@@ -21,6 +22,11 @@ const MAX_BEHIND_MS = 2000;
 const CATCH_UP_RATE = 1.08;
 /** Media ahead of a playhead that is held, beyond which nothing more is read. */
 const AHEAD_MS_MAX = 20_000;
+/** How much of the path a rendition takes that does not say. */
+const SHARE_UNKNOWN = 0.5;
+/** So much of a rendition that was changed to at once has to be there before it is shown. */
+const AGAIN_US = 80_000;
+const SKIP_US = 160_000;
 
 export interface LivePlayerEvents {
   started(): void;
@@ -48,6 +54,9 @@ export class LivePlayer {
   /** Tracks that have to begin with what a decoder can begin with. */
   #needKey = new Set<number>();
   readonly #lanes = new Lanes();
+  readonly #groups = new Groups();
+  /** A rendition that was changed to at once: where it begins, and where it has something to show. */
+  #entry: { track: string; isNext: boolean; fromUs: number; showUs: number } | null = null;
   #refusedRenditions = new Set<string>();
   #joinMs: number | null = null;
   #latencyBase: number | null = null;
@@ -81,7 +90,7 @@ export class LivePlayer {
     this.#session = new ViewerSession(options, target, {
       chunk: (chunk) => this.#takeChunk(chunk),
       event: (event) => this.#takeEvent(event),
-      transport: () => undefined,
+      transport: ({ received }) => this.#abr.received(performance.timeOrigin + performance.now(), received),
       state: (state) => this.#takeState(state),
       closed: (reason, detail) => this.#close(reason, detail),
     });
@@ -273,6 +282,7 @@ export class LivePlayer {
     }
     if (track.kind === 'video') {
       this.#abr.arrived(chunk.arrived, chunk.time / 1000, bytes);
+      this.#groups.took(chunk.group, chunk.time, chunk.duration);
       if (chunk.produced > 0) this.#latencyBase = chunk.produced - chunk.time;
     }
     // What was done without may be here again.
@@ -285,7 +295,24 @@ export class LivePlayer {
     if (!sink?.takes(track.kind)) return done();
     if (track.kind === 'video' && track.name !== this.#rendition) this.#nowPlays(track);
     const { time: timeUs, duration: durationUs } = chunk;
-    sink.append(track.kind, track, { bytes: new Uint8Array(chunk.data), timeUs, durationUs }, done);
+    const entry = this.#entry;
+    if (entry?.track === track.name && entry.fromUs < 0) {
+      entry.fromUs = timeUs;
+      if (entry.isNext) entry.showUs = timeUs + SKIP_US;
+    }
+    const appended = (): void => {
+      done();
+      if (entry && entry === this.#entry && sink === this.#sink) this.#enter(sink, entry, timeUs + durationUs);
+    };
+    sink.append(track.kind, track, { bytes: new Uint8Array(chunk.data), timeUs, durationUs }, appended);
+  }
+
+  /** Shows the rendition that was changed to at once, as soon as there is something to show. */
+  #enter(sink: MediaSink, entry: { isNext: boolean; fromUs: number; showUs: number }, endUs: number): void {
+    if (entry.fromUs < 0 || endUs < entry.showUs || sink.endTime < sink.elementTime(entry.showUs)) return;
+    this.#entry = null;
+    if (entry.isNext) this.#playback.skipTo(sink.elementTime(entry.fromUs) + 0.001);
+    else this.#playback.begunAnew();
   }
 
   #nowPlays(track: PlayableTrack): void {
@@ -349,12 +376,18 @@ export class LivePlayer {
       stalled: playback.isStalled,
     });
     const track = decision && choices[decision.index];
-    if (track) this.#select(track.name, decision.urgent);
+    if (!track) return;
+    const share = this.#abr.capacity > 0 && track.bitrate > 0 ? track.bitrate / this.#abr.capacity : SHARE_UNKNOWN;
+    const next = decision.urgent && this.#groups.isNextSooner(share, this.#abr.queueMs(now));
+    const showUs = this.#groups.endUs + AGAIN_US;
+    this.#entry = decision.urgent ? { track: track.name, isNext: next, fromUs: -1, showUs } : null;
+    this.#select(track.name, decision.urgent, next);
   }
 
-  #select(name: string, urgent: boolean): void {
+  /** `next`: the rest of the group that plays is left out. */
+  #select(name: string, urgent: boolean, next = false): void {
     if (!this.#renditions.some((track) => track.name === name)) return;
-    this.#session.command({ type: 'select', track: name, urgent });
+    this.#session.command({ type: 'select', track: name, urgent, next });
   }
 
   #maxHeight(): number {

@@ -103,6 +103,22 @@ export class Playback {
     this.#setRate(1);
   }
 
+  /** Media before this time was left out: nothing comes before it any more. */
+  skipTo(time: number): void {
+    if (!this.#begun || this.#video.currentTime >= time) return;
+    this.gaps += 1;
+    this.#edge.reset();
+    this.#jump(time);
+  }
+
+  /**
+   * What is ahead was put in place of other media, from a key frame behind the playhead on. Elements play the old
+   * media to its end and go on with the next key frame: to show what is there, the playhead is set where it is.
+   */
+  begunAnew(): void {
+    if (this.#begun && !this.#video.seeking) this.#jump(this.#video.currentTime);
+  }
+
   /** To the newest picture. */
   seekToLive(): void {
     const range = this.#sink?.ranges.at(-1);
