@@ -197,9 +197,10 @@ export class LivePlayer {
     const before = this.#catalog;
     this.#catalog = catalog;
     if (!catalog.live && catalog.complete) this.#ending = true;
-    // The news of the end and the ends of the tracks come on streams of their own, in any order.
-    if (this.#ending && this.#sink && this.#tracks.length === 0) {
-      this.#finish();
+    // The news of the end and the ends of the tracks come on streams of their own, in any order: a catalog that
+    // says that all is over names tracks that have ended already, and none that begins.
+    if (this.#ending && this.#sink) {
+      if (!this.#isAnyLeft()) this.#finish();
       return;
     }
     if (catalog.tracks.length === 0) return;
@@ -324,8 +325,12 @@ export class LivePlayer {
 
   #trackEnded(id: number): void {
     this.#tracks = this.#tracks.filter((track) => track.id !== id);
-    if (this.#tracks.some((track) => track.kind === 'audio' || track.name === this.#rendition)) return;
-    if (this.#ending) this.#finish();
+    if (this.#ending && !this.#isAnyLeft()) this.#finish();
+  }
+
+  /** Whether something that is played has not ended. */
+  #isAnyLeft(): boolean {
+    return this.#tracks.some((track) => track.kind === 'audio' || track.name === this.#rendition);
   }
 
   /** All has come; what is buffered is still played. */
