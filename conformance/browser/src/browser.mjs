@@ -34,10 +34,11 @@ export async function launch() {
   return chromium.launch({ executablePath, headless: true, args: ARGUMENTS });
 }
 
-/** A page of its own context, with the probe in it. `complaints` are errors that nobody expects. */
-export async function open(browser, url, { allows = [], standIn = false, ...context } = {}) {
+/** A page of its own context, with the probe in it, and with `before`, a function that runs before its scripts. `complaints` are errors that nobody expects. */
+export async function open(browser, url, { allows = [], standIn = false, before, ...context } = {}) {
   const own = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...context });
   await own.addInitScript({ path: PROBE });
+  if (before !== undefined) await own.addInitScript(before);
   const page = await own.newPage();
   const complaints = [];
   const said = [];

@@ -95,6 +95,29 @@ test('the_player_is_worked_by_keys_alone', async () => {
   await close();
 });
 
+test('captions_are_offered_when_there_are_some_and_turned_on_by_a_key', async () => {
+  const { page, complaints, close } = await open(browser, at('/watch/lv_demo?case=playing#tok=x'), { standIn: true });
+  const button = page.locator('#captions');
+  await page.getByText('Live').first().waitFor();
+  assert.equal(await button.isVisible(), false, 'nothing to turn on');
+  await page.evaluate(() => {
+    const track = document.querySelector('video').addTextTrack('captions', 'English', 'en');
+    track.addCue(new VTTCue(0, 1e6, 'what is said'));
+  });
+  await button.waitFor({ state: 'attached' });
+  const mode = () => page.evaluate(() => document.querySelector('video').textTracks[0].mode);
+  await until('the button', 2000, async () => (await button.getAttribute('hidden')) === null);
+  await page.keyboard.press('c');
+  assert.deepEqual([await mode(), await button.getAttribute('aria-pressed')], ['showing', 'true']);
+  assert.deepEqual(await namelessControls(page), []);
+  await screenshot(page, 'watch-captions');
+  await page.mouse.move(300, 300);
+  await button.click();
+  assert.deepEqual([await mode(), await button.getAttribute('aria-pressed')], ['disabled', 'false']);
+  assert.deepEqual(complaints, []);
+  await close();
+});
+
 test('behind_is_said_and_one_click_goes_to_live', async () => {
   const { page, close } = await open(browser, at('/watch/lv_demo?case=behind#tok=x'), { standIn: true });
   await page.getByRole('button', { name: 'Go to live' }).click();
