@@ -15,11 +15,11 @@ import { SoundClock } from './sound-clock.ts';
 const OPUS = 1;
 const AAC = 2;
 const CHANNELS_MAX = 2;
-export const TICK_MS = 100;
+export const TICK_MS = 50;
 /** A page that was busy first takes what has come meanwhile. */
 const QUIET_TICKS = 3;
 /** Silence ends so long before now: what is on its way has its place. */
-const QUIET_LEAD_US = 120_000;
+const QUIET_LEAD_US = 60_000;
 const SILENCE_SAMPLES_MAX = 4800;
 /** Pieces that wait for the encoder; beyond it they are lost, and silence later. */
 const QUEUE_MAX = 300;
