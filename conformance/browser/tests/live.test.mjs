@@ -58,7 +58,7 @@ async function watches(input, token, { query = '', ...more } = {}) {
 
 const height = (viewer) => viewer.page.evaluate(() => window.probe.frames.at(-1)?.height);
 
-test('a_camera_is_seen_in_another_page_and_by_the_command_within_its_latency', async () => {
+test('a_camera_is_seen_in_another_page_and_by_the_command_within_its_latency_also_while_the_microphone_pauses', async () => {
   const input = await world.api.input();
   const token = await world.api.token(input);
   const publisher = await sends(input, { pick: (page) => page.locator('#size').selectOption('360') });
@@ -93,6 +93,12 @@ test('a_camera_is_seen_in_another_page_and_by_the_command_within_its_latency', a
   assert.ok(frames.length > SECONDS * 5, `${frames.length} frames in ${SECONDS} s`);
   assert.ok(shift < 0.01, `the layout shifts by ${shift}`);
   assert.match(await viewer.page.locator('#live').textContent(), /Live/);
+  const paused = (await seen(viewer.page)).frames.length;
+  await publisher.page.evaluate(() => window.probe.sound.suspend());
+  await sleep(1500);
+  await publisher.page.evaluate(() => window.probe.sound.resume());
+  await sleep(1000);
+  aim('longest standstill while the microphone pauses', (await seen(viewer.page, paused)).longestGapMs, 300);
   assert.deepEqual([...viewer.complaints, ...publisher.complaints], []);
 
   await publisher.page.getByRole('button', { name: 'Stop' }).click();
