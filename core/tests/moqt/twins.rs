@@ -6,7 +6,7 @@ use crate::passing::{header, object, seen};
 use mainstem_core::moqt::error::StreamCode;
 use mainstem_core::moqt::message::{FetchOk, FetchTarget, Message};
 use mainstem_core::moqt::name::{Location, RequestId};
-use mainstem_core::moqt::object::SubgroupHeader;
+use mainstem_core::moqt::object::{GapKind, SubgroupHeader};
 use mainstem_core::moqt::property::Properties;
 use mainstem_core::moqt::session::{Event as SessionEvent, StreamEnd};
 use mainstem_core::transport::StreamId;
@@ -155,6 +155,42 @@ fn what_a_lost_publisher_does_not_bring_is_fetched_from_the_other() {
     assert_eq!(twins.places(), (0..8).collect::<Vec<u64>>());
     assert_eq!(twins.streams(), 1);
     assert_eq!(twins.ends(), [StreamEnd::Finished]);
+}
+
+#[test]
+fn what_comes_behind_a_place_that_nobody_knows_goes_on_a_stream_of_its_own() {
+    for (unknown, fetched) in [(3, 4), (4, 3)] {
+        let mut twins = Twins::new("moqt-22");
+        twins.lose_whole();
+        twins.world.net.advance(Duration::from_millis(300));
+        let request = twins.asked().expect("a FETCH of what is missing");
+        let ahead = &twins.ahead.0;
+        twins.world.act(ahead, |session| {
+            let answer = FetchOk::new(Location::new(1, 4), false, Properties::EMPTY);
+            session.accept_fetch(request, answer).unwrap();
+            let stream = session.open_fetch(request, 0).unwrap();
+            let gap = Location::new(1, unknown);
+            if unknown < fetched {
+                session
+                    .send_fetch_gap(stream, GapKind::Unknown, gap, false, false)
+                    .unwrap();
+            }
+            let is_last = unknown < fetched;
+            session
+                .send_fetch_object(stream, &object(1, 0, fetched), is_last, false)
+                .unwrap();
+            if unknown > fetched {
+                session
+                    .send_fetch_gap(stream, GapKind::Unknown, gap, true, false)
+                    .unwrap();
+            }
+        });
+        twins.by_ahead(7..8, true);
+        assert_eq!(twins.places(), [0, 1, 2, fetched, 5, 6, 7]);
+        assert_eq!(twins.streams(), 2, "{unknown} is unknown");
+        let cancelled = StreamEnd::Reset(StreamCode::CANCELLED);
+        assert_eq!(twins.ends(), [cancelled, cancelled]);
+    }
 }
 
 #[test]

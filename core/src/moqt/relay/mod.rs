@@ -456,16 +456,21 @@ impl Relay {
                 self.take_datagram(now, (session, request), object);
             }
             SessionEvent::FetchObject {
-                request, object, ..
+                request,
+                stream,
+                object,
             } => {
                 let key = (session, request);
-                if let Some(object) = self.take_hole_object(now, key, object) {
+                if let Some(object) = self.take_hole_object(now, key, stream, object) {
                     self.take_fetched(now, key, object);
                 }
             }
             SessionEvent::FetchGap {
                 request, kind, end, ..
-            } => self.take_fetched_gap(now, (session, request), kind, end),
+            } => {
+                self.take_hole_gap((session, request), kind, end);
+                self.take_fetched_gap(now, (session, request), kind, end);
+            }
             SessionEvent::FetchEnded { request, end, .. } => {
                 let is_whole = end == session::StreamEnd::Finished;
                 self.hole_ended(now, (session, request), is_whole);

@@ -169,7 +169,6 @@ impl Relay {
         for group in evicted {
             self.fetches.ages.forget(id, group..=group);
         }
-        self.evict();
         true
     }
 
@@ -184,6 +183,7 @@ impl Relay {
             self.object_contradicts(now, key);
             return;
         }
+        self.evict();
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };

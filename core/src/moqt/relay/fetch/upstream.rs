@@ -277,7 +277,9 @@ impl Relay {
             self.object_contradicts(now, key);
             return;
         }
+        // Who waits for it has it before the budget may take it away again.
         self.advance_waiting(now, key);
+        self.evict();
     }
 
     /// A gap in what we fetched.

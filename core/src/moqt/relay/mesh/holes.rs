@@ -7,34 +7,44 @@
 //!
 //! | a fetch of a hole ends | groups that it was for |
 //! |---|---|
-//! | whole | are complete |
+//! | whole | are complete, but for those in which it left places unknown |
 //! | refused, cut, or with its session | stay open, and are reset when their takeover is over |
+//!
+//! What comes behind an unknown place is not the next of its subgroup: nobody is sent it on the stream of
+//! those before it.
 //!
 //! Bounds: as many groups as the track retains, [`RUNS_MAX`] fetches for one switch.
 
 use super::super::{Relay, RequestKey, Timer, TrackId};
 use super::{Mesh, MeshTimer, deadline};
+use crate::map::BTreeSet;
 use crate::moqt::error::StreamCode;
 use crate::moqt::message::{Fetch, FetchTarget};
 use crate::moqt::name::{Location, RequestId};
-use crate::moqt::object::Object;
+use crate::moqt::object::{GapKind, Object};
 use crate::moqt::parameter::Parameters;
 use crate::moqt::track::cache::{Cache, End, Subgroup, SubgroupInfo};
 use crate::moqt::track::fetched;
 use crate::moqt::track::span::Span;
 use crate::time::Instant;
-use crate::transport::SessionId;
+use crate::transport::{SessionId, StreamId};
 
 /// Holes that are looked for after one switch.
 const RUNS_MAX: usize = 8;
 
 /// A fetch of what is missing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Hole {
     track: TrackId,
     span: Span,
     /// Objects behind it are here already and wait.
     is_before: bool,
+    /// The group of the last item.
+    group: u64,
+    /// The last item was a gap of which nothing is known.
+    is_after_unknown: bool,
+    /// Groups with such gaps.
+    cut: BTreeSet<u64>,
 }
 
 /// A track that goes on with another relay.
@@ -117,6 +127,9 @@ impl Relay {
             track,
             span,
             is_before,
+            group: span.start.group,
+            is_after_unknown: false,
+            cut: BTreeSet::new(),
         };
         self.mesh.holes.insert((by.0, request), hole);
         true
@@ -127,9 +140,10 @@ impl Relay {
         &mut self,
         now: Instant,
         key: RequestKey,
+        stream: StreamId,
         object: Object,
     ) -> Option<Object> {
-        let Some(hole) = self.mesh.holes.get(&key).copied() else {
+        let Some(hole) = self.mesh.holes.get_mut(&key) else {
             return Some(object);
         };
         let place = Location::new(object.group, object.object);
@@ -137,16 +151,42 @@ impl Relay {
         if !hole.span.contains(place) {
             return None;
         }
+        hole.group = place.group;
+        let is_after_unknown = std::mem::take(&mut hole.is_after_unknown);
+        let track = hole.track;
         let info = SubgroupInfo {
             priority: object.priority,
             has_properties: true,
             end_of_group: false,
-            first_object: true,
+            first_object: !is_after_unknown || place.object == 0,
         };
-        self.check_takeover(now, hole.track, (place.group, subgroup, place.object));
-        self.publish_object(now, now, hole.track, info, object, None);
-        self.take_ahead(now, hole.track, (place.group, subgroup));
+        // A stream that brought nothing of the subgroup yet: its object follows none that is here.
+        let source = is_after_unknown.then_some((key.0, stream));
+        self.check_takeover(now, track, (place.group, subgroup, place.object));
+        self.publish_object(now, now, track, info, object, source);
+        self.take_ahead(now, track, (place.group, subgroup));
         None
+    }
+
+    /// Takes a gap in what was fetched for a hole.
+    pub(in crate::moqt::relay) fn take_hole_gap(
+        &mut self,
+        key: RequestKey,
+        kind: GapKind,
+        end: Location,
+    ) {
+        let Some(hole) = self.mesh.holes.get_mut(&key) else {
+            return;
+        };
+        if kind == GapKind::NonExistent {
+            hole.group = end.group;
+            return;
+        }
+        // As many as the hole has groups, whatever the gap says.
+        let last = end.group.min(hole.span.end.group);
+        hole.cut.extend(hole.group..=last);
+        hole.group = last;
+        hole.is_after_unknown = true;
     }
 
     /// A fetch of a hole is over, if the request was one.
@@ -171,6 +211,7 @@ impl Relay {
         };
         let groups = hole.span.start.group..=hole.span.end.group;
         for (group, subgroup) in entry.track.cache().open_subgroups() {
+            let is_whole = is_whole && !hole.cut.contains(&group);
             if groups.contains(&group) && !is_whole {
                 entry.takeover.entry((group, subgroup)).or_insert(false);
             } else if groups.contains(&group) {
