@@ -107,6 +107,18 @@ test('a hiccup of the path is no sign of a narrow one', () => {
   }
 });
 
+test('an encoder that is slow is not taken for a path that is narrow', () => {
+  const state = world();
+  run(state, 5000);
+  for (let n = 0; n < 200; n++) {
+    // Each frame takes the encoder half as long again as it lasts, and the path no longer than ever.
+    state.now += FRAME_MS * 1.5;
+    state.abr.arrived(state.now, 5000 + n * FRAME_MS, 10_000, state.now - 20);
+    const buffer = { ms: 100, targetMs: 220, stalled: false };
+    assert.equal(state.abr.decide(state.now, RENDITIONS, 0, 0, buffer), null, `${n}`);
+  }
+});
+
 test('media that does not come at all is late as well', () => {
   const state = world();
   run(state, 5000);

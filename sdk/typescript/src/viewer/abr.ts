@@ -11,8 +11,9 @@
  * | all is calm for a while | up by one, at the next group |
  * | that went wrong | down again, and a longer while before the next try |
  *
- * Lateness of a chunk is its arrival against its presentation time; the least of a long window is the
- * path without a queue, the least of a short one what it is now. Big key frames do not disturb the least; and a
+ * Lateness of a chunk is its arrival against the time at which it was made (its presentation time where the stream
+ * does not say), so that an encoder that is slow is not taken for a path; the least of a long window is the path
+ * without a queue, the least of a short one what it is now. Big key frames do not disturb the least; and a
  * path that is wide enough brings them as fast as it can, so that they are no sign of a narrow one.
  * Renditions are ordered best first. Times in milliseconds, rates in bits per second.
  */
@@ -76,10 +77,15 @@ export class Abr {
   #capacity = 0;
   #lastAt = 0;
   #askedAt = 0;
+  #isMadeKnown = false;
 
-  /** A chunk arrived. `presented` is its time on the stream's own clock. */
-  arrived(now: number, presented: number, bytes: number): void {
-    const ms = now - presented;
+  /** A chunk arrived. `presented` is its time on the stream's own clock, `made` when the producer had it, if known. */
+  arrived(now: number, presented: number, bytes: number, made: number | null = null): void {
+    if ((made !== null) !== this.#isMadeKnown) {
+      this.#isMadeKnown = made !== null;
+      this.#forget();
+    }
+    const ms = now - (made ?? presented);
     this.#lastAt = now;
     this.#lateness.push({ at: now, ms });
     this.#trend.push({ at: now, presented, ms, bytes });
@@ -126,11 +132,9 @@ export class Abr {
 
   /** The timeline began anew, or the path is another one. */
   reset(now: number): void {
-    this.#lateness.length = 0;
-    this.#trend.length = 0;
+    this.#forget();
     this.#media.length = 0;
     this.#arrivals.length = 0;
-    this.#floor = [];
     this.#calmSince = now;
     this.#settledAt = now + SETTLE_MS;
   }
@@ -174,6 +178,12 @@ export class Abr {
       return this.#change(now, current - 1, false);
     }
     return null;
+  }
+
+  #forget(): void {
+    this.#lateness.length = 0;
+    this.#trend.length = 0;
+    this.#floor = [];
   }
 
   /**

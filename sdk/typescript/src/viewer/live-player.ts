@@ -282,7 +282,7 @@ export class LivePlayer {
       return done();
     }
     if (track.kind === 'video') {
-      this.#abr.arrived(chunk.arrived, chunk.time / 1000, bytes);
+      this.#abr.arrived(chunk.arrived, chunk.time / 1000, bytes, chunk.produced > 0 ? chunk.produced / 1000 : null);
       this.#groups.took(chunk.group, chunk.time, chunk.duration);
       if (chunk.produced > 0) this.#latencyBase = chunk.produced - chunk.time;
     }
