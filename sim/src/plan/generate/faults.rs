@@ -52,6 +52,9 @@ const SORTS: [Sort; 19] = [
     Sort::StopStreams,
 ];
 
+/// The least time between SIGTERM and the end of a process.
+const DRAIN_MS_MIN: u64 = 100;
+
 impl Draw {
     pub(super) fn faults(&mut self) {
         if self.profile == Profile::Perf {
@@ -136,6 +139,11 @@ impl Draw {
                 to: to.filter(|to| self.may_take_over(*to, target)),
             },
             kind => kind,
+        };
+        // A process that ends where it is told to end has not drained: nobody can have heard.
+        let stop_ms = match kind {
+            FaultKind::Drain { .. } => stop_ms.max(start_ms + DRAIN_MS_MIN),
+            _ => stop_ms,
         };
         Some(Fault {
             start_ms,
