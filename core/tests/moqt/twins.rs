@@ -8,7 +8,7 @@ use mainstem_core::moqt::message::{FetchOk, FetchTarget, Message};
 use mainstem_core::moqt::name::{Location, RequestId};
 use mainstem_core::moqt::object::{GapKind, SubgroupHeader};
 use mainstem_core::moqt::property::Properties;
-use mainstem_core::moqt::session::{Event as SessionEvent, StreamEnd};
+use mainstem_core::moqt::session::{Event as SessionEvent, Session, StreamEnd};
 use mainstem_core::transport::StreamId;
 use std::time::Duration;
 
@@ -91,6 +91,18 @@ impl Twins {
         ends.collect()
     }
 
+    /// Has the one ahead answer the FETCH of what is missing, objects 3 and 4.
+    fn answer(&mut self, write: impl FnOnce(&mut Session, StreamId)) {
+        self.world.net.advance(Duration::from_millis(300));
+        let request = self.asked().expect("a FETCH of what is missing");
+        self.world.act(&self.ahead.0, |session| {
+            let answer = FetchOk::new(Location::new(1, 4), false, Properties::EMPTY);
+            session.accept_fetch(request, answer).unwrap();
+            let stream = session.open_fetch(request, 0).unwrap();
+            write(session, stream);
+        });
+    }
+
     /// The FETCH that the one ahead was sent.
     fn asked(&self) -> Option<RequestId> {
         self.ahead.0.find(|event| match event {
@@ -138,13 +150,7 @@ fn end_of_the_one_ahead_waits_for_what_is_missing() {
 fn what_a_lost_publisher_does_not_bring_is_fetched_from_the_other() {
     let mut twins = Twins::new("moqt-22");
     twins.lose_whole();
-    twins.world.net.advance(Duration::from_millis(300));
-    let request = twins.asked().expect("a FETCH of what is missing");
-    let ahead = &twins.ahead.0;
-    twins.world.act(ahead, |session| {
-        let answer = FetchOk::new(Location::new(1, 4), false, Properties::EMPTY);
-        session.accept_fetch(request, answer).unwrap();
-        let stream = session.open_fetch(request, 0).unwrap();
+    twins.answer(|session, stream| {
         for id in 3..5 {
             session
                 .send_fetch_object(stream, &object(1, 0, id), id == 4, false)
@@ -162,13 +168,7 @@ fn what_comes_behind_a_place_that_nobody_knows_goes_on_a_stream_of_its_own() {
     for (unknown, fetched) in [(3, 4), (4, 3)] {
         let mut twins = Twins::new("moqt-22");
         twins.lose_whole();
-        twins.world.net.advance(Duration::from_millis(300));
-        let request = twins.asked().expect("a FETCH of what is missing");
-        let ahead = &twins.ahead.0;
-        twins.world.act(ahead, |session| {
-            let answer = FetchOk::new(Location::new(1, 4), false, Properties::EMPTY);
-            session.accept_fetch(request, answer).unwrap();
-            let stream = session.open_fetch(request, 0).unwrap();
+        twins.answer(|session, stream| {
             let gap = Location::new(1, unknown);
             if unknown < fetched {
                 session
