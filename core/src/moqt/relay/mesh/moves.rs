@@ -179,6 +179,33 @@ impl Relay {
         }
     }
 
+    /// Somebody watches a track again that still comes from another relay. A publisher here, or a better
+    /// route, may have come while nobody did.
+    pub(in crate::moqt::relay) fn ask_who_came(&mut self, now: Instant, id: TrackId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if !entry.upstreams.keys().all(|key| self.mesh.is_link(key.0)) {
+            return;
+        }
+        entry.tried.clear();
+        let name = entry.name.clone();
+        if self.ask_publishers(id, &name) {
+            return;
+        }
+        let covering = self.publishers.covering(name.namespace.fields());
+        let routes = covering.iter().filter(|key| !self.mesh.is_leaving(key.0));
+        let best = routes.filter_map(|key| Some(self.mesh.routes.get(key)?.len()));
+        let has_worse = best.min().is_some_and(|best| {
+            let upstreams = self.entries.get(&id).into_iter();
+            let mut upstreams = upstreams.flat_map(|entry| entry.upstreams.keys());
+            upstreams.all(|key| self.is_worse(*key, &name, best))
+        });
+        if has_worse {
+            self.ask_route(now, id);
+        }
+    }
+
     /// A plain upstream is there: tracks that somebody waits for are asked of it.
     pub(super) fn default_route_up(&mut self, now: Instant, _session: SessionId) {
         let wanted: Vec<TrackId> = self

@@ -22,17 +22,26 @@ impl Relay {
             return false;
         };
         let name = entry.name.clone();
+        self.ask_publishers(id, &name) || self.ask_route(now, id)
+    }
+
+    /// Asks everybody who publishes the track's namespace here. Returns whether there is anybody.
+    pub(in crate::moqt::relay) fn ask_publishers(
+        &mut self,
+        id: TrackId,
+        name: &FullTrackName,
+    ) -> bool {
         let mut asked = false;
         let mut sessions_asked = crate::map::BTreeSet::new();
         for publisher in self.publishers.covering(name.namespace.fields()) {
             if !self.mesh.is_route(&publisher) && sessions_asked.insert(publisher.0) {
-                asked |= self.ask_publisher(id, publisher, &name).is_some();
+                asked |= self.ask_publisher(id, publisher, name).is_some();
                 if canary::is_on(Canary::UpstreamTwice) {
-                    self.ask_publisher(id, publisher, &name);
+                    self.ask_publisher(id, publisher, name);
                 }
             }
         }
-        asked || self.ask_route(now, id)
+        asked
     }
 
     /// Asks a publisher that announced the track's namespace, in the publisher's own spelling.

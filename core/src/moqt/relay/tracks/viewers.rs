@@ -76,14 +76,16 @@ impl Relay {
             self.remove_if_unused(id);
             return;
         }
-        entry.idle_until = None;
+        // Who could feed it, or better, may have come while nobody watched, and was not asked then.
+        let was_idle = entry.idle_until.take().is_some();
         self.viewed.insert(name, id);
         if entry.is_fed() || entry.orphaned_until.is_some() {
-            // Who could feed it may have come while nobody watched, and was not asked then.
             let is_orphan = entry.upstreams.is_empty() && entry.made_by.is_none();
             self.serve_viewer(now, id, key, &parameters);
             if is_orphan {
                 self.subscribe_upstream(now, id);
+            } else if was_idle {
+                self.ask_who_came(now, id);
             }
             return;
         }
