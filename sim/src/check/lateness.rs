@@ -6,7 +6,8 @@
 //!
 //! A relay gives a late object up; what its transport and the links had taken before still comes. So links' queues
 //! count as well, and only plans are held in which nothing stands still: there an object grows old in front
-//! of a link that is too narrow, and nowhere else.
+//! of a link that is too narrow, and nowhere else. What is older than its viewer is no older than that: a relay that
+//! nobody watched a track at gets what the publisher retains when somebody does, and its time begins there.
 
 use super::{Checker, Finding, Observation, Place, Seen, finding};
 use crate::plan::{FaultKind, LinkPlan, NodeId, Plan, Role};
@@ -23,8 +24,8 @@ const REMEMBERED_MAX: usize = 4096;
 /// See the module's description.
 #[derive(Debug)]
 pub struct Lateness {
-    /// How old an object may be at each viewer that set a time.
-    oldest: BTreeMap<NodeId, Duration>,
+    /// Since when each viewer that set a time watches, and how old an object may be there.
+    oldest: BTreeMap<NodeId, (Instant, Duration)>,
     published: BTreeMap<Place, Instant>,
 }
 
@@ -40,7 +41,9 @@ impl Lateness {
                     return None;
                 };
                 let timeout = Duration::from_millis(viewer.object_timeout_ms?);
-                (is_held && viewer.stalls.is_empty()).then(|| (id, timeout.saturating_add(waits)))
+                let joins = Instant::ZERO + Duration::from_millis(viewer.join_ms);
+                let oldest = timeout.saturating_add(waits);
+                (is_held && viewer.stalls.is_empty()).then_some((id, (joins, oldest)))
             })
             .collect();
         Self {
@@ -98,10 +101,10 @@ impl Checker for Lateness {
                 ..
             } => {
                 let oldest = self.oldest.get(&observation.node);
-                let (Some(oldest), Some(at)) = (oldest, self.published.get(place)) else {
+                let (Some((joins, oldest)), Some(at)) = (oldest, self.published.get(place)) else {
                     return Ok(());
                 };
-                let age = observation.at.saturating_since(*at);
+                let age = observation.at.saturating_since(*at.max(joins));
                 if age > *oldest {
                     let (age, oldest) = (age.as_millis(), oldest.as_millis());
                     let message =

@@ -10,7 +10,8 @@ use mainstem_core::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-const NAME: &str = "liveness";
+/// What it is called in findings.
+pub const NAME: &str = "liveness";
 /// How old an object at the live edge may be.
 pub const EDGE: Duration = Duration::from_secs(2);
 /// Publications that are remembered.

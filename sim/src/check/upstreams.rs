@@ -3,14 +3,14 @@
 //! | class | what happened |
 //! |---|---|
 //! | `second` | an origin serves more subscriptions to a track than it has sessions |
-//! | `leaked` | an origin serves a track long after everybody stopped watching it |
+//! | `leaked` | an origin serves a track long after everybody stopped watching it, in worlds where nobody hostile watches |
 //!
 //! A relay that gives a subscription up and asks anew does so on two streams. Where packets get lost the second may
 //! come first, and the word that the first is over as late as the next probe after the loss: there a second
 //! subscription counts only when it stays for longer than that.
 
 use super::{Checker, Finding, Observation, Seen, finding};
-use crate::plan::{Fault, FaultKind, LinkPlan, NodeId, Plan, Role};
+use crate::plan::{Behaviour, Fault, FaultKind, LinkPlan, NodeId, Plan, Role};
 use mainstem_core::moqt::relay;
 use mainstem_core::moqt::subscriber::Key;
 use mainstem_core::time::Instant;
@@ -35,6 +35,8 @@ pub struct Upstreams {
     doubled: BTreeMap<(NodeId, u16), Instant>,
     /// How long they may.
     doubled_max: Duration,
+    /// Hostile peers may watch as well, and do not say so.
+    is_watched_in_secret: bool,
     is_healed: bool,
 }
 
@@ -58,6 +60,7 @@ impl Upstreams {
             calm_since: Instant::ZERO,
             doubled: BTreeMap::new(),
             doubled_max: doubled_max(plan),
+            is_watched_in_secret: plan.nodes.iter().any(|node| subscribes(&node.role)),
             is_healed: false,
         }
     }
@@ -108,6 +111,17 @@ fn doubled_max(plan: &Plan) -> Duration {
     }
 }
 
+/// Whether a role is one that subscribes without being a viewer.
+fn subscribes(role: &Role) -> bool {
+    let Role::Hostile(hostile) = role else {
+        return false;
+    };
+    matches!(
+        hostile.behaviour,
+        Behaviour::NeverReads | Behaviour::FloodsRequests
+    )
+}
+
 impl Checker for Upstreams {
     fn name(&self) -> &'static str {
         NAME
@@ -156,7 +170,8 @@ impl Checker for Upstreams {
                 }
                 let since = self.unwatched.get(track).map(|at| self.calm_since.max(*at));
                 let is_late = since.is_some_and(|since| at.saturating_since(since) > self.linger);
-                if *subscriptions > 0 && self.faults == 0 && is_late {
+                let may_be_idle = self.faults == 0 && !self.is_watched_in_secret;
+                if *subscriptions > 0 && may_be_idle && is_late {
                     let message = format!("t{track} is served, and nobody has watched it for long");
                     return Err(finding(NAME, "leaked", observation, message));
                 }

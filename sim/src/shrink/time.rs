@@ -1,6 +1,7 @@
 //! Less time: the safety phase ends soon after the failure, faults are short and come early.
 
 use super::Cuts;
+use crate::check::liveness;
 use crate::plan::{Plan, Role};
 
 /// What a run needs beyond the failure's own time.
@@ -16,15 +17,18 @@ pub(super) fn cut(search: &mut impl Cuts) {
         attempt_duration(search, soon);
     }
     halve(search, |plan| plan.duration_ms, attempt_duration);
-    halve(
-        search,
-        |plan| plan.heal_ms,
-        |search, ms| {
-            let mut candidate = search.plan().clone();
-            candidate.heal_ms = ms;
-            search.attempt(candidate)
-        },
-    );
+    // Whoever has not come back fails in a shorter phase as well, and so does everybody else.
+    if search.failure().checker != liveness::NAME {
+        halve(
+            search,
+            |plan| plan.heal_ms,
+            |search, ms| {
+                let mut candidate = search.plan().clone();
+                candidate.heal_ms = ms;
+                search.attempt(candidate)
+            },
+        );
+    }
     for index in 0..search.plan().faults.len() {
         shorten_fault(search, index);
         hasten_fault(search, index);

@@ -70,6 +70,8 @@ impl Slot {
         let node = nodes::build(setting, self.id, self.life, now, self.clock)?;
         self.node = Some(node);
         self.armed = None;
+        // Who was told to end was the one before.
+        self.drain = None;
         self.meddle();
         if self.has_left {
             self.leave(now);
