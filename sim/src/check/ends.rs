@@ -171,7 +171,8 @@ impl Ends {
         let (Some(at), Some(healed)) = (whole_at, self.healed_at) else {
             return false;
         };
-        at >= healed && self.now.saturating_since(at) > CUT_AFTER
+        // What went lost before is looked for a moment longer, and whoever has all may not know it.
+        at >= healed + FINISHED_WITHIN && self.now.saturating_since(at) > CUT_AFTER
     }
 
     /// When the oldest open group should have ended.
