@@ -50,6 +50,7 @@ const ANY_ROOM: &[&str] = &[
     "cli",
     "sdk/native",
     "sdk/ffi",
+    "sdk/web",
 ];
 
 /// What the tests of any room may name, and no program is built from.

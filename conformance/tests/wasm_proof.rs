@@ -9,7 +9,6 @@
 
 use mainstem_conformance::house::{cargo, packages, target_dir};
 use mainstem_conformance::wasm;
-use std::io::Write;
 use std::path::PathBuf;
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -43,46 +42,19 @@ const PAGE_BYTES_MAX: usize = 250_000;
 
 #[test]
 fn module_for_pages_imports_nothing_and_is_small() {
-    let bytes = std::fs::read(build_for_pages()).unwrap();
-    let module = wasm::parse(&bytes).unwrap();
+    let asset = mainstem_web::asset("/sdk/mainstem.wasm").unwrap();
+    let module = wasm::parse(asset.bytes).unwrap();
     assert!(
         module.imports.is_empty(),
         "pages would have to give {:?}",
         module.imports
     );
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(&bytes).unwrap();
-    let gzipped = encoder.finish().unwrap().len();
-    println!("{} bytes, {gzipped} gzipped", bytes.len());
+    let gzipped = asset.gzip.len();
+    println!("{} bytes, {gzipped} gzipped", asset.bytes.len());
     assert!(
         gzipped <= PAGE_BYTES_MAX,
         "the module is {gzipped} bytes gzipped, more than {PAGE_BYTES_MAX}"
     );
-}
-
-/// In the directory that `sdk/web` builds it in: once for both.
-fn build_for_pages() -> PathBuf {
-    let target_dir = target_dir().join("wasm-web");
-    let mut build = cargo();
-    build
-        .args(["build", "--quiet", "--locked", "--profile=wasm"])
-        .args([
-            "--package=mainstem-wasm",
-            "--target",
-            TARGET,
-            "--target-dir",
-        ])
-        .arg(&target_dir)
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env_remove("CARGO_BUILD_TARGET");
-    let output = build.output().expect("cargo starts");
-    assert!(
-        output.status.success(),
-        "the module for pages does not build:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    target_dir.join(TARGET).join("wasm/mainstem_wasm.wasm")
 }
 
 fn build() -> PathBuf {

@@ -8,7 +8,8 @@
 
 import { build } from 'esbuild';
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -36,8 +37,16 @@ function wasm() {
   const root = join(here, '..', '..');
   const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
   const args = ['build', '--profile=wasm', '--target=wasm32-unknown-unknown', '--package=mainstem-wasm'];
-  execFileSync('cargo', args, { cwd: root, stdio: 'inherit' });
+  execFileSync('cargo', args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...shortPaths() } });
   return join(target, 'wasm32-unknown-unknown', 'wasm', 'mainstem_wasm.wasm');
+}
+
+/** Leaves out of the module where on this machine crates lie, as `sdk/web/build.rs` does. */
+function shortPaths() {
+  const sources = join(process.env.CARGO_HOME ?? join(homedir(), '.cargo'), 'registry', 'src');
+  const registries = existsSync(sources) ? readdirSync(sources).sort() : [];
+  const flags = registries.map((name) => `--remap-path-prefix=${join(sources, name)}=crates`);
+  return { CARGO_ENCODED_RUSTFLAGS: flags.join('\x1f') };
 }
 
 const [mode, dir] = process.argv.slice(2);

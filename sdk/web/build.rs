@@ -97,7 +97,7 @@ fn build(out: &Path) -> PathBuf {
         .arg(&target_dir)
         // What was said to the outer cargo about the host means nothing here.
         .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", short_paths().join("\u{1f}"))
         .env_remove("CARGO_BUILD_TARGET")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("CARGO_MAKEFLAGS")
@@ -113,6 +113,21 @@ fn build(out: &Path) -> PathBuf {
         "the WebAssembly module does not build:\n{errors}"
     );
     target_dir.join(TARGET).join("wasm/mainstem_wasm.wasm")
+}
+
+/// Has the compiler leave out where on this machine crates lie: the module is the same wherever it is built, and
+/// tells nobody.
+fn short_paths() -> Vec<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
+    let sources = home.map(|home| home.join("registry/src"));
+    let registries = sources.and_then(|sources| std::fs::read_dir(sources).ok());
+    let registries = registries.into_iter().flatten().flatten();
+    let mut flags: Vec<String> = registries
+        .map(|registry| format!("--remap-path-prefix={}=crates", registry.path().display()))
+        .collect();
+    flags.sort();
+    flags
 }
 
 fn write(path: &Path, bytes: &[u8]) {
