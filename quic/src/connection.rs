@@ -23,6 +23,7 @@ use crate::host::{Counters, Refusal};
 use crate::http3::code::{self, Code};
 use crate::http3::{Bounds, Effect, Http3};
 use crate::send::SendQueue;
+use crate::sessions::Sessions;
 use crate::streams::StreamTable;
 use crate::tls::ALPN_H3;
 use crate::wire_id::{WireId, dir};
@@ -53,34 +54,6 @@ pub(crate) struct Context<'a> {
     pub(crate) sessions: &'a mut Sessions,
     pub(crate) counters: &'a mut Counters,
     pub(crate) refusals: &'a mut VecDeque<Refusal>,
-}
-
-/// Which connection carries which session; ids are never reused.
-#[derive(Debug, Default)]
-pub(crate) struct Sessions {
-    by_id: BTreeMap<SessionId, usize>,
-    next: u64,
-}
-
-impl Sessions {
-    pub(crate) fn add(&mut self, handle: usize) -> SessionId {
-        let id = SessionId(self.next);
-        self.next += 1;
-        self.by_id.insert(id, handle);
-        id
-    }
-
-    pub(crate) fn connection_of(&self, id: SessionId) -> Option<usize> {
-        self.by_id.get(&id).copied()
-    }
-
-    pub(crate) fn ids(&self) -> Vec<SessionId> {
-        self.by_id.keys().copied().collect()
-    }
-
-    fn remove(&mut self, id: SessionId) {
-        self.by_id.remove(&id);
-    }
 }
 
 /// What a client connected for.

@@ -14,10 +14,11 @@
 
 use crate::clock::{Epoch, WallClock};
 use crate::config::{Config, Limits};
-use crate::connection::{Connection, Context, Intent, Sessions};
+use crate::connection::{Connection, Context, Intent};
 use crate::endpoint::Factory;
 use crate::figures::Figures;
 use crate::host::{ConnectError, ConnectRequest, Counters, Datagram, Ecn, Refusal, Transmit};
+use crate::sessions::Sessions;
 use crate::tls::{ALPN_H3, TlsError};
 use mainstem_core::time::{Instant, UnixTime};
 use mainstem_core::transport::{Carrier, Input, Output, SessionId};

@@ -23,6 +23,7 @@ mod outputs;
 mod reading;
 mod rough;
 mod send;
+mod sessions;
 mod shed;
 mod streams;
 mod tls;
