@@ -236,14 +236,16 @@ impl Relay {
         let Some(link) = self.mesh.links.get(&upstream.0) else {
             return false;
         };
-        let best = self
-            .publishers
-            .covering(name.namespace.fields())
-            .into_iter()
-            .filter(|key| key.0 == upstream.0)
-            .filter_map(|key| self.mesh.routes.get(&key).map(Vec::len))
-            .min();
+        let best = self.hops_of(upstream.0, name);
         link.is_leaving || best.is_none_or(|best| best > hops)
+    }
+
+    /// How far another relay is from a track's publisher, if it offers it.
+    fn hops_of(&self, session: SessionId, name: &FullTrackName) -> Option<usize> {
+        let covering = self.publishers.covering(name.namespace.fields());
+        let of_session = covering.into_iter().filter(|key| key.0 == session);
+        let hops = of_session.filter_map(|key| self.mesh.routes.get(&key).map(Vec::len));
+        hops.min()
     }
 
     /// A member withdrew a namespace: its tracks look for another relay.
@@ -289,7 +291,8 @@ impl Relay {
         }
     }
 
-    /// A publisher or relay agreed to feed a track: relays that fed it so far are left.
+    /// A publisher or relay agreed to feed a track: relays that fed it so far are left. One that was asked and is nearer
+    /// to the publisher may still agree: who agrees first may only think that it is fed.
     pub(in crate::moqt::relay) fn leave_other_routes(
         &mut self,
         now: Instant,
@@ -301,12 +304,15 @@ impl Relay {
             return;
         };
         entry.tried.clear();
-        let others: Vec<RequestKey> = entry
-            .upstreams
-            .keys()
-            .filter(|key| **key != taken && self.mesh.is_link(key.0))
-            .copied()
-            .collect();
+        let name = entry.name.clone();
+        let mut others = entry.upstreams.clone();
+        others.remove(&taken);
+        others.retain(|key, state| {
+            let hops = self.hops_of(key.0, &name);
+            let is_nearer = hops.is_some_and(|hops| self.is_worse(taken, &name, hops));
+            self.mesh.is_link(key.0) && !(*state == Upstream::Pending && is_nearer)
+        });
+        let others: Vec<RequestKey> = others.into_keys().collect();
         if others.is_empty() {
             return;
         }
