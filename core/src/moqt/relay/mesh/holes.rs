@@ -178,12 +178,12 @@ impl Relay {
         let Some(hole) = self.mesh.holes.get_mut(&key) else {
             return;
         };
+        // As many as the hole has groups, whatever the gap says: none before it, none behind it.
+        let last = (end.group).clamp(hole.span.start.group, hole.span.end.group);
         if kind == GapKind::NonExistent {
-            hole.group = end.group;
+            hole.group = last;
             return;
         }
-        // As many as the hole has groups, whatever the gap says.
-        let last = end.group.min(hole.span.end.group);
         hole.cut.extend(hole.group..=last);
         hole.group = last;
         hole.is_after_unknown = true;
